@@ -1,0 +1,61 @@
+"""Azure Arc: what is known of a cluster's connection, and what to do about it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime
+
+from edge.model.base import Value
+
+
+class AgentsOnCluster(StrEnum):
+    """What is found on the cluster."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+    PRESENT_WITHOUT_CONFIG = "present-without-config"
+    """The agents' namespace or release is there, but its ConfigMap is not."""
+
+
+class ArcTarget(Value):
+    """Where a connected cluster lives in Azure."""
+
+    subscription_id: str
+    resource_group: str
+    name: str
+    location: str
+
+    @property
+    def resource_id(self) -> str:
+        """The ARM resource id."""
+        return (
+            f"/subscriptions/{self.subscription_id}/resourceGroups/{self.resource_group}"
+            f"/providers/Microsoft.Kubernetes/connectedClusters/{self.name}"
+        )
+
+
+class ConnectedCluster(Value):
+    """The ARM resource, as far as the platform cares."""
+
+    resource_id: str
+    location: str
+    public_key: str
+    """Base64 of DER SEQUENCE(n, e)."""
+    provisioning_state: str = ""
+    connectivity: str = ""
+    agent_version: str = ""
+    certificate_expires: AwareDatetime | None = None
+
+
+class ConnectAction(StrEnum):
+    """The answer of the decision table."""
+
+    NEW = "new"
+    REUSE_KEY = "reuse-key"
+    """PUT again with the key that is registered already."""
+    CLEAN_THEN_NEW = "clean-then-new"
+    """Remove the agents that are there, then go on as new."""
+    REFUSE_ELSEWHERE = "refuse-onboarded-elsewhere"
+    REFUSE_NAME_TAKEN = "refuse-name-taken"
+    REFUSE_BROKEN = "refuse-broken-agents"

@@ -1,0 +1,50 @@
+"""How a piece of work on one site or device ended. The expected failure of one of many is a value, not an exception."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from edge.errors import EdgeError
+from edge.model.base import Value
+
+
+class Status(StrEnum):
+    """How it ended. The text is a contract: it stands in the ledger, in `--json` and in events."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    EXPECTED_OFFLINE = "expected-offline"
+    """The site is away, and its policy says that this is normal: it uses none of the failure budget."""
+    QUARANTINED = "quarantined"
+    """A device was refused; no later step ran."""
+    HELD = "held"
+    """The work stopped before this site was reached; nothing was changed there."""
+
+
+class Cause(Value):
+    """Why something failed: the stable code of `edge.errors`, a sentence, and what to do."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    transient: bool = False
+
+    @classmethod
+    def of(cls, error: EdgeError) -> Cause:
+        """The cause that an error describes. The message never holds a secret, because errors never do."""
+        return cls(
+            code=error.code,
+            message=str(error),
+            remedy=error.remedy,
+            transient=error.transient,
+        )
+
+
+class Outcome(Value):
+    """What came of the work on one subject (a site or a device); `seconds` is wall-clock time spent on it."""
+
+    subject: str
+    status: Status
+    cause: Cause | None = None
+    seconds: float = 0.0
+    detail: dict[str, str | int | float | bool] = {}

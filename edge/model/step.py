@@ -1,0 +1,44 @@
+"""Steps: the smallest piece of work that the ledger remembers. A finished step is never done twice."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime
+
+from edge.model.base import Value
+from edge.model.outcome import Cause
+
+Detail = dict[str, str | int | float | bool | list[str]]
+"""What a step leaves for the steps after it and for reports. JSON, small, without secrets."""
+
+
+class StepKey(Value):
+    """The same on every try of the same work.
+
+    `work` is the rollout's or the onboarding's id (`rollout:<id>`, `onboarding:<device>`); `subject` the site or device.
+    """
+
+    work: str
+    subject: str
+    step: str
+
+
+class StepState(StrEnum):
+    """Intended is written before the effect; done or failed after it."""
+
+    INTENDED = "intended"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class StepRecord(Value):
+    """One row of the step log. `tries` counts how often the effect was started; times are UTC."""
+
+    key: StepKey
+    state: StepState
+    tries: int
+    started_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+    detail: Detail = {}
+    cause: Cause | None = None
