@@ -1,0 +1,94 @@
+"""How every command speaks: tables for people, JSON for programs, and three exit codes.
+
+0 the outcome is good, 1 the outcome is bad, 2 the input is wrong. Errors go to standard error; with `--json` they are a
+JSON object with `error`, `code`, `where` and `remedy`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from edge.errors import EdgeError, InvalidInput
+
+GOOD, BAD_OUTCOME, BAD_INPUT = 0, 1, 2
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """A table with one row per thing; cells become text."""
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    return drawn
+
+
+def emit(data: object, drawn: Table | str, *, as_json: bool) -> None:
+    """Print `data` as JSON, or what is drawn for people."""
+    if as_json:
+        sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    else:
+        console.print(drawn)
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error when a terminal watches. Call what it yields with the number done so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bars:
+        bar = bars.add_task(title, total=total)
+        yield lambda done: bars.update(bar, completed=done)
+
+
+def speaks(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command: our errors become a message and an exit code instead of a traceback.
+
+    The command must take `as_json` (declared as `JsonFlag`).
+    """
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except EdgeError as error:
+            _complain(error, as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(BAD_INPUT if isinstance(error, InvalidInput) else BAD_OUTCOME) from error
+        except ValidationError as error:
+            _complain(invalid(error), as_json=bool(kwargs.get("as_json")))
+            raise typer.Exit(BAD_INPUT) from error
+
+    return run
+
+
+def invalid(error: ValidationError, **where: object) -> InvalidInput:
+    """The first fault that pydantic found, as our error with field and value."""
+    first: Any = error.errors(include_url=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return InvalidInput(first["msg"], field=field, value=repr(first.get("input"))[:200], **where)
+
+
+def _complain(error: EdgeError, *, as_json: bool) -> None:
+    if as_json:
+        said = {"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy}
+        sys.stderr.write(orjson.dumps(said).decode() + "\n")
+    else:
+        errors.print(f"[bold red]error[/] [{error.code}] {error}", markup=True, highlight=False)
