@@ -1,0 +1,1 @@
+"""Stored configuration and the client it makes, one block class per file."""

@@ -1,0 +1,1 @@
+"""What a Prefect server is told: environments, work pools, automations, limits, and the script that applies them."""

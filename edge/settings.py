@@ -12,7 +12,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Where the platform keeps things. `home` defaults to `~/.edge`; every path below it can be set on its own."""
+    """Where the platform keeps things, and what it may use. Every field is `EDGE_` and its name in capitals.
+
+    `home` defaults to `~/.edge`; what is None below is found in it, or is not used.
+    """
 
     model_config = SettingsConfigDict(env_prefix="EDGE_", extra="ignore", frozen=True)
 
@@ -21,8 +24,25 @@ class Settings(BaseSettings):
     """SQLAlchemy URL. None: a SQLite file in `home`."""
     credentials: Path | None = None
     """Folder with one kubeconfig per site, `<site>.kubeconfig`. None: `home/credentials`."""
+    allow_exec: tuple[str, ...] = ()
+    """Commands that a kubeconfig may run to get a credential."""
     stamps: Path | None = None
     """Folder in which stamps are looked up by name, before the shipped ones."""
+    trust: Path | None = None
+    """PEM file with the manufacturers' CA certificates. None: no device can be onboarded."""
+    assignment: Path | None = None
+    """YAML file with the rules that give a device its site. None: no device can be onboarded."""
+    arc_subscription: str | None = None
+    """Azure subscription id. None: sites are not connected to Azure Arc."""
+    arc_resource_group: str = "edge"
+    arc_location: str = "westeurope"
+    arc_endpoint: str = "https://management.azure.com"
+    arc_ca_file: Path | None = None
+    """CA file for the endpoint; None: the public ones."""
+    gateway_tokens: tuple[SecretStr, ...] = ()
+    """Bearer tokens that senders of events may use (a JSON list)."""
+    gateway_hmac_keys: tuple[SecretStr, ...] = ()
+    """Keys that senders of events may sign with (a JSON list)."""
 
     @property
     def ledger(self) -> str:

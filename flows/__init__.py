@@ -1,0 +1,1 @@
+"""Runbooks: functions that read like what an operator would do."""

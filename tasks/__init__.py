@@ -1,0 +1,1 @@
+"""One idempotent side effect each; retries, tags and time limits live here."""

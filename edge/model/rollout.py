@@ -42,7 +42,7 @@ class Wave(Value):
 class RolloutPlan(Value):
     """What will happen: frozen at start, so that a restart goes on with the same cohort.
 
-    `digest` is the SHA-256 of the stamp's content; `parameters` are per site and never hold secrets.
+    `digest` is the SHA-256 of the stamp's content; `parameters` are what was given for all sites and never hold secrets.
     """
 
     rollout_id: str
@@ -51,7 +51,7 @@ class RolloutPlan(Value):
     digest: str
     strategy: Strategy
     waves: tuple[Wave, ...]
-    parameters: dict[str, dict[str, str]] = {}
+    parameters: dict[str, str] = {}
 
 
 class RolloutState(StrEnum):

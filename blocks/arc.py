@@ -1,0 +1,58 @@
+"""Which Azure subscription connected sites belong to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from edge.clients.arc import ArcClient
+from edge.clients.azure_identity import default_credential
+from edge.model.arc import ArcTarget
+from edge.settings import Settings
+
+
+class ArcSubscription(Block):
+    """Azure Arc. The credential is found by Azure's own rules (workload or managed identity, environment, command line)."""
+
+    _block_type_name = "Edge Arc subscription"
+    _block_type_slug = "edge-arc-subscription"
+
+    subscription_id: str = Field(default="", description="Empty: sites are not connected to Azure Arc.")
+    resource_group: str = Field(default="edge")
+    location: str = Field(default="westeurope")
+    endpoint: str = Field(default="https://management.azure.com", description="Azure Resource Manager.")
+    ca_file: Path | None = Field(default=None, description="CA file for the endpoint, when it is not a public one.")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The subscription that `EDGE_ARC_*` names."""
+        return cls(
+            subscription_id=settings.arc_subscription or "",
+            resource_group=settings.arc_resource_group,
+            location=settings.arc_location,
+            endpoint=settings.arc_endpoint,
+            ca_file=settings.arc_ca_file,
+        )
+
+    @property
+    def used(self) -> bool:
+        """Whether sites are connected to Azure Arc at all."""
+        return bool(self.subscription_id)
+
+    def target(self, site: str) -> ArcTarget:
+        """Where the site's connected cluster lives."""
+        return ArcTarget(
+            subscription_id=self.subscription_id,
+            resource_group=self.resource_group,
+            name=site,
+            location=self.location,
+        )
+
+    def client(self) -> ArcClient:
+        """A client for the subscription."""
+        ca_file = str(self.ca_file) if self.ca_file else None
+        credential = default_credential(ca_file)
+        return ArcClient(self.endpoint, self.subscription_id, credential, ca_file=ca_file)

@@ -1,0 +1,41 @@
+"""Where the credentials of sites come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from edge.clients.kubeconfig import read_kubeconfig
+from edge.clients.kubernetes import SiteClient
+from edge.errors import NotFound
+from edge.settings import Settings
+
+
+class SiteCredentials(Block):
+    """A folder, mounted on every worker, with one kubeconfig per site: `<site>.kubeconfig`."""
+
+    _block_type_name = "Edge site credentials"
+    _block_type_slug = "edge-site-credentials"
+
+    folder: Path = Field(description="Folder with one kubeconfig per site.")
+    allow_exec: tuple[str, ...] = Field(default=(), description="Commands that a kubeconfig may run to log in.")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The folder that `EDGE_CREDENTIALS` names."""
+        return cls(folder=settings.credentials_folder, allow_exec=settings.allow_exec)
+
+    def file(self, site: str) -> Path:
+        """Where the site's kubeconfig is, or would be."""
+        return self.folder / f"{site}.kubeconfig"
+
+    def client(self, site: str) -> SiteClient:
+        """A client for the site. Raises NotFound without a kubeconfig, InvalidInput with an unusable one."""
+        file = self.file(site)
+        if not file.is_file():
+            remedy = "Import the site, or put its kubeconfig there"
+            raise NotFound("No credential for this site", remedy=remedy, site=site, file=file)
+        return SiteClient(read_kubeconfig(file, allow_exec=self.allow_exec))

@@ -1,0 +1,112 @@
+"""Tell a Prefect server what it needs to know: blocks, work pools, limits, automations and deployments. Safe to repeat.
+
+Run `python -m deployments.apply` with `PREFECT_API_URL` and the `EDGE_*` settings of the environment. A block that exists
+already is left as it is, since somebody may have edited it, unless `--overwrite-blocks` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from blocks.admission import DeviceAdmission
+from blocks.arc import ArcSubscription
+from blocks.credentials import SiteCredentials
+from blocks.gateway import GatewaySecret
+from blocks.ledger import EdgeLedger
+from edge.settings import Settings
+
+HERE = Path(__file__).parent
+PREFECT_FILE = HERE.parent / "prefect.yaml"
+BLOCKS = (EdgeLedger, SiteCredentials, ArcSubscription, GatewaySecret, DeviceAdmission)
+
+log = logging.getLogger("deployments.apply")
+
+
+def apply(settings: Settings, *, overwrite_blocks: bool = False) -> None:
+    """Bring the server at `PREFECT_API_URL` to what this folder and `prefect.yaml` say."""
+    with get_client(sync_client=True) as client:
+        apply_blocks(settings, overwrite=overwrite_blocks)
+        apply_work_pools(client)
+        apply_limits(client)
+        apply_automations(client)
+    apply_deployments()
+
+
+def apply_blocks(settings: Settings, *, overwrite: bool) -> None:
+    """Register the block types and make the documents named `default` that are missing."""
+    for kind in BLOCKS:
+        kind.register_type_and_schema(_sync=True)  # type: ignore[call-arg] - added by Prefect's decorator
+        try:
+            kind.from_settings(settings).save("default", overwrite=overwrite, _sync=True)  # type: ignore[call-arg] - same
+        except ValueError:
+            log.info("Block %s/default is there already", kind.get_block_type_slug())
+
+
+def apply_work_pools(client: SyncPrefectClient) -> None:
+    """Create the work pools of `work_pools/`."""
+    for said in _documents(HERE / "work_pools"):
+        template = ProcessWorker.get_default_base_job_template() if said["type"] == "process" else {}
+        pool = WorkPoolCreate(base_job_template=template, **said)
+        try:
+            client.create_work_pool(pool)
+        except ObjectAlreadyExists:
+            log.info("Work pool %s is there already", pool.name)
+
+
+def apply_limits(client: SyncPrefectClient) -> None:
+    """Create or set the global concurrency limits of `limits.yaml`."""
+    for said in yaml.safe_load((HERE / "limits.yaml").read_text()):
+        try:
+            client.read_global_concurrency_limit_by_name(said["name"])
+        except ObjectNotFound:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(**said))
+        else:
+            client.update_global_concurrency_limit(said["name"], GlobalConcurrencyLimitUpdate(**said))
+
+
+def apply_automations(client: SyncPrefectClient) -> None:
+    """Create or replace the automations of `automations/`, which are known by their name."""
+    for said in _documents(HERE / "automations"):
+        automation = AutomationCore.model_validate(said)
+        there = client.read_automations_by_name(automation.name)
+        if there:
+            client.update_automation(there[0].id, automation)
+        else:
+            client.create_automation(automation)
+
+
+def apply_deployments() -> None:
+    """Deploy everything in `prefect.yaml`, triggers and schedules included."""
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PREFECT_FILE.parent)  # noqa: S603 - our own
+    if done.returncode != 0:
+        raise SystemExit(f"prefect deploy failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+
+
+def _documents(folder: Path) -> list[dict[str, Any]]:
+    return [yaml.safe_load(file.read_text()) for file in sorted(folder.glob("*.yaml"))]
+
+
+def main() -> None:
+    """Entry point of `python -m deployments.apply`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--overwrite-blocks", action="store_true", help="replace blocks by what EDGE_* says")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    apply(Settings(), overwrite_blocks=arguments.overwrite_blocks)
+
+
+if __name__ == "__main__":
+    main()

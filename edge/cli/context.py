@@ -1,0 +1,25 @@
+"""What commands work with: the ledger and the credentials that the configured server, or else the environment, names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blocks.credentials import SiteCredentials
+    from edge.ledger import Ledger
+
+
+def open_ledger() -> Ledger:
+    """The ledger: of the block `default` with a server at `PREFECT_API_URL`, else of `EDGE_LEDGER_URL`."""
+    from blocks.ledger import EdgeLedger  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.load import load  # noqa: PLC0415 - as above
+
+    return load(EdgeLedger, "default").client()
+
+
+def site_credentials() -> SiteCredentials:
+    """The site credentials source, found as the ledger is."""
+    from blocks.credentials import SiteCredentials  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.load import load  # noqa: PLC0415 - as above
+
+    return load(SiteCredentials, "default")

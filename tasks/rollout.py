@@ -1,0 +1,221 @@
+"""The acts of a rollout: put a stamp on a site, and see that it works. Each site's steps are remembered by the ledger."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from time import monotonic
+
+from prefect import runtime, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.credentials import SiteCredentials
+from blocks.ledger import EdgeLedger
+from blocks.load import load
+from edge.clients.files import find_stamp
+from edge.clients.kubernetes import SiteClient
+from edge.errors import EdgeError, InvalidInput, SiteSilent, SiteUnreachable, Transient
+from edge.ledger import Ledger
+from edge.model.kube import KubeObject, ObjectRef
+from edge.model.outcome import Cause, Outcome, Status
+from edge.model.rollout import RolloutPlan, RolloutState, Strategy, Wave, WaveVerdict
+from edge.model.site import Site, SiteSelector
+from edge.model.stamp import Stamp
+from edge.model.step import Detail, StepKey
+from edge.policy.apply_order import phases
+from edge.policy.health import health_of
+from edge.policy.render import render
+from edge.policy.rollout import cut_waves, finish_state, judge_wave, offline_status, rollout_id
+from edge.policy.site import select_sites
+from edge.policy.stamp import parse_stamp
+from edge.settings import Settings
+from tasks.retry import DELAY_S, RETRIES, only_transient
+
+APPLY, HEALTH = "apply", "health"
+
+
+class RolloutJob:
+    """One run of a rollout in this process: the frozen plan, and what is needed to carry it out.
+
+    A plain class on purpose: Prefect looks into dataclasses and models that are passed to tasks, and this one is large.
+    """
+
+    def __init__(self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, credentials: SiteCredentials) -> None:
+        self.plan = plan
+        self.stamp = stamp
+        self.ledger = ledger
+        self.credentials = credentials
+        self.slots = threading.BoundedSemaphore(plan.strategy.concurrency)
+
+    def key(self, site: str, step: str) -> StepKey:
+        """The step's key, the same on every try."""
+        return StepKey(work=f"rollout:{self.plan.rollout_id}", subject=site, step=step)
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """How the sites that have ended did, from the ledger: this run's and earlier ones'."""
+        rows = self.ledger.rollouts.get(self.plan.rollout_id).sites
+        return {
+            row.site: Outcome(subject=row.site, status=row.status, cause=row.cause, seconds=row.seconds)
+            for row in rows
+            if row.status is not None
+        }
+
+
+@contextmanager
+def open_rollout(
+    stamp: str,
+    sites: SiteSelector,
+    parameters: Mapping[str, str],
+    strategy: Strategy,
+    blocks: Mapping[str, str],
+) -> Iterator[RolloutJob]:
+    """Plan the rollout, or find the unfinished one with the same stamp, content, sites and parameters and go on with it.
+
+    `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
+    """
+    with load(EdgeLedger, blocks["ledger"]).client() as ledger:
+        found = _find(ledger, stamp)
+        cohort = select_sites(ledger.sites.list(), sites)
+        if not cohort:
+            raise InvalidInput("No site matches", field="sites", value=sites.model_dump_json(exclude_defaults=True))
+        ledger.stamps.record(found)
+        plan = _resume(ledger, found, cohort, parameters) or _plan(ledger, found, cohort, parameters, strategy)
+        ledger.rollouts.start(plan)
+        yield RolloutJob(plan, found, ledger, load(SiteCredentials, blocks["credentials"]))
+
+
+def _find(ledger: Ledger, stamp: str) -> Stamp:
+    """`name@version` is what the ledger has recorded; anything else is a folder, or the name of one."""
+    name, at, version = stamp.partition("@")
+    if at:
+        return ledger.stamps.get(name, version)
+    return parse_stamp(find_stamp(stamp, Settings().stamps))
+
+
+def _resume(
+    ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str]
+) -> RolloutPlan | None:
+    names = tuple(site.name for site in cohort)
+    begun = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, names)
+    if begun is None or begun.plan.parameters != dict(parameters):
+        return None
+    return begun.plan
+
+
+def _plan(
+    ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str], strategy: Strategy
+) -> RolloutPlan:
+    for site in cohort:
+        render(stamp, site_parameters(site, parameters))
+    names = [site.name for site in cohort]
+    attempt = 1 + ledger.rollouts.count(stamp.name, stamp.version)
+    return RolloutPlan(
+        rollout_id=rollout_id(stamp, names, parameters, attempt),
+        stamp=stamp.name,
+        version=stamp.version,
+        digest=stamp.digest,
+        strategy=strategy,
+        waves=cut_waves(cohort, strategy),
+        parameters=dict(parameters),
+    )
+
+
+def site_parameters(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What a stamp is rendered with on this site: the parameters given, and what every stamp may use of the site."""
+    own = {"site_name": site.name, "site_region": site.region, "site_tenant": site.tenant, "site_role": site.role}
+    return {**parameters, **own}
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAY_S,
+    retry_condition_fn=only_transient,
+    task_run_name="stamp {sites[0]}",
+)
+def stamp_sites(job: RolloutJob, sites: tuple[str, ...]) -> int:
+    """Put the stamp on each of these sites that has not ended yet; answers how many were worked on.
+
+    How a site did is in the ledger. Sites that fail for a reason that may pass are tried again with the task, and only
+    those. Raises Transient while there are such sites and tries left.
+    """
+    first_try = runtime.task_run.run_count <= 1
+    todo = sites if first_try else tuple(site for site in sites if site not in job.outcomes())
+    outcomes = [_in_a_slot(job, site) for site in todo]
+    again = [outcome for outcome in outcomes if first_try and _may_pass(outcome)]
+    for outcome in outcomes:
+        if outcome not in again:
+            job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+    if again:
+        raise _try_again(again)
+    return len(todo)
+
+
+def _in_a_slot(job: RolloutJob, name: str) -> Outcome:
+    with job.slots:
+        job.ledger.rollouts.site_started(job.plan.rollout_id, name)
+        return stamp_site(job, job.ledger.sites.get(name))
+
+
+def _may_pass(outcome: Outcome) -> bool:
+    return outcome.status is Status.FAILED and outcome.cause is not None and outcome.cause.transient
+
+
+def _try_again(outcomes: Sequence[Outcome]) -> Transient:
+    names = ", ".join(outcome.subject for outcome in outcomes)
+    cause = outcomes[0].cause
+    return Transient(f"Sites will be tried again: {cause.message if cause else ''}", sites=names)
+
+
+def stamp_site(job: RolloutJob, site: Site) -> Outcome:
+    """Apply the stamp's objects to one site and wait until they work. A failure is an outcome, not an exception."""
+    started = monotonic()
+    ended = partial(Outcome, subject=site.name)
+    try:
+        objects = render(job.stamp, site_parameters(site, job.plan.parameters))
+        with job.credentials.client(site.name) as client:
+            job.ledger.steps.once(job.key(site.name, APPLY), partial(apply_objects, client, objects))
+            within_s = job.plan.strategy.site_deadline_s - (monotonic() - started)
+            job.ledger.steps.once(job.key(site.name, HEALTH), partial(await_health, client, objects, within_s))
+    except (SiteUnreachable, SiteSilent) as away:
+        status = offline_status(away, site.when_offline)
+        return ended(status=status, cause=Cause.of(away), seconds=monotonic() - started)
+    except EdgeError as error:
+        return ended(status=Status.FAILED, cause=Cause.of(error), seconds=monotonic() - started)
+    return ended(status=Status.SUCCEEDED, seconds=monotonic() - started)
+
+
+def apply_objects(client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
+    """Apply in phases: a custom resource definition is served before its objects come."""
+    for phase in phases(objects):
+        for obj in phase:
+            client.apply(obj)
+        definitions = [ObjectRef.of(obj) for obj in phase if obj["kind"] == "CustomResourceDefinition"]
+        if definitions:
+            client.wait_for(definitions, health_of, within_s=30)
+    return {"objects": len(objects)}
+
+
+def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: float) -> Detail:
+    """Wait until every object is Current. Raises NotYet when the time is over, Rejected when one has failed for good."""
+    client.wait_for([ObjectRef.of(obj) for obj in objects], health_of, within_s=max(within_s, 1.0))
+    return {"objects": len(objects)}
+
+
+def judge(job: RolloutJob, wave: Wave) -> WaveVerdict:
+    """Go on after this wave, or stop? Sites after a stop are held."""
+    outcomes = job.outcomes()
+    verdict = judge_wave(job.plan, wave, outcomes)
+    if verdict is WaveVerdict.STOP:
+        job.ledger.rollouts.hold_rest(job.plan.rollout_id)
+    return verdict
+
+
+def close_rollout(job: RolloutJob) -> RolloutState:
+    """Write down how the rollout ended."""
+    state = finish_state(tuple(job.outcomes().values()))
+    job.ledger.rollouts.finish(job.plan.rollout_id, state)
+    return state
