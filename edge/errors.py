@@ -68,6 +68,8 @@ class Transient(EdgeError):
 
     code = "transient"
     transient = True
+    retry_after: float | None = None
+    """Seconds after which the server asks to be tried again, when it said so."""
 
 
 class Permanent(EdgeError):
