@@ -1,0 +1,198 @@
+"""Events as they arrive, CloudEvents 1.0 or Azure Event Grid's own schema, turned into what the platform acts on.
+
+Two steps, because senders need to know the difference: `read_*` says whether the envelope is an event at all;
+`understand` whether the platform can act on what is in it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, cast
+
+import orjson
+from cloudevents.core.exceptions import CloudEventValidationError
+from cloudevents.core.v1.event import CloudEvent
+from pydantic import TypeAdapter, ValidationError
+
+from edge.errors import InvalidInput
+from edge.model.base import Value
+from edge.model.device import Registration
+from edge.model.event import IncomingEvent
+from edge.model.names import DeviceId
+
+MAX_AHEAD = timedelta(minutes=10)
+"""How far a sender's clock may be ahead. A registration from the far future would make all later ones look old."""
+
+GRID_VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+"""Event Grid asks with this type of event whether an endpoint wants its events."""
+
+
+class EventType(StrEnum):
+    """The types of events that are understood."""
+
+    REGISTERED = "io.edge-platform.device.registered.v1"
+    """A device asks to be let in; the data is a Registration."""
+    DEVICE_CREATED = "Microsoft.Devices.DeviceCreated"
+    DEVICE_DELETED = "Microsoft.Devices.DeviceDeleted"
+    DEVICE_CONNECTED = "Microsoft.Devices.DeviceConnected"
+    DEVICE_DISCONNECTED = "Microsoft.Devices.DeviceDisconnected"
+    DEVICE_TELEMETRY = "Microsoft.Devices.DeviceTelemetry"
+
+
+CONTACTS = frozenset({EventType.DEVICE_CONNECTED, EventType.DEVICE_DISCONNECTED, EventType.DEVICE_TELEMETRY})
+"""Types that prove the device was in contact at the event's time. IoT Hub's registry sends the others by itself."""
+
+
+class Arrival(Value):
+    """An event that is understood: about which device, and its registration when it is one."""
+
+    event: IncomingEvent
+    type: EventType
+    device_id: DeviceId
+    registration: Registration | None = None
+
+    @property
+    def is_contact(self) -> bool:
+        """Whether the device was in contact at the event's time."""
+        return self.type in CONTACTS
+
+
+def read_cloud_event(attributes: Mapping[str, Any], *, received_at: datetime, place: str = "") -> IncomingEvent:
+    """One CloudEvent as a mapping with its context attributes and `data` or `data_base64`.
+
+    `place` stands before field names in errors, for instance `[2].`. Raises InvalidInput.
+    """
+    context = {name: value for name, value in attributes.items() if name not in {"data", "data_base64"}}
+    # The package fills in an id and a version that are missing. An invented id would defeat the check for repeats.
+    for name in ("specversion", "id", "source", "type"):
+        if name not in context:
+            raise InvalidInput("A CloudEvent lacks an attribute", field=place + name)
+    context["time"] = _time(context.get("time"), place + "time", received_at)
+    try:
+        event = CloudEvent(context)
+    except CloudEventValidationError as error:
+        field, faults = next(iter(error.errors.items()))
+        raise _invalid(str(faults[0]), place + field, context.get(field)) from error
+    return _incoming(
+        {
+            "id": event.get_id(),
+            "source": event.get_source(),
+            "type": event.get_type(),
+            "subject": event.get_subject() or "",
+            "time": context["time"],
+            "data": _data(attributes, place),
+        },
+        place,
+        received_at,
+    )
+
+
+def read_grid_event(event: Mapping[str, Any], *, received_at: datetime, place: str = "") -> IncomingEvent:
+    """One event in Event Grid's own schema. Its `topic` becomes the source. Raises InvalidInput."""
+    for name in ("id", "eventType", "eventTime"):
+        if name not in event:
+            raise InvalidInput("An Event Grid event lacks a field", field=place + name)
+    return _incoming(
+        {
+            "id": event["id"],
+            "source": event.get("topic") or "eventgrid",
+            "type": event["eventType"],
+            "subject": event.get("subject") or "",
+            "time": _time(event["eventTime"], place + "eventTime", received_at),
+            "data": _data(event, place),
+        },
+        place,
+        received_at,
+    )
+
+
+def understand(event: IncomingEvent, *, place: str = "") -> Arrival:
+    """What an event means. Raises InvalidInput for an unknown type, a bad registration or a bad device id."""
+    try:
+        kind = EventType(event.type)
+    except ValueError as error:
+        known = ", ".join(EventType)
+        raise _invalid("Events of this type are not taken", place + "type", event.type, f"Send {known}") from error
+    if kind is not EventType.REGISTERED:
+        return Arrival(event=event, type=kind, device_id=_azure_device(event, kind, place))
+    try:
+        registration = Registration.model_validate(event.data)
+    except ValidationError as error:
+        raise _first_fault(error, f"{place}data.") from error
+    return Arrival(event=event, type=kind, device_id=registration.device_id, registration=registration)
+
+
+_DEVICE_ID: TypeAdapter[str] = TypeAdapter(DeviceId)
+
+
+def _azure_device(event: IncomingEvent, kind: EventType, place: str) -> str:
+    if kind is EventType.DEVICE_TELEMETRY:
+        field = "data.systemProperties.iothub-connection-device-id"
+        properties = event.data.get("systemProperties")
+        found = properties.get("iothub-connection-device-id") if isinstance(properties, dict) else None
+    else:
+        field, found = "data.deviceId", event.data.get("deviceId")
+    try:
+        return _DEVICE_ID.validate_python(found)
+    except ValidationError as error:
+        raise _invalid("This is no device id", place + field, found) from error
+
+
+def _incoming(fields: dict[str, Any], place: str, received_at: datetime) -> IncomingEvent:
+    for name in ("id", "source", "type", "subject"):
+        if isinstance(fields[name], str) and re.search(r"[\x00-\x1f\x7f]", fields[name]):
+            raise _invalid("A field has control characters", place + name, fields[name])
+    if fields["time"] > received_at + MAX_AHEAD:
+        raise _invalid("The event's time lies in the future", f"{place}time", fields["time"], "Set the sender's clock")
+    try:
+        return IncomingEvent.model_validate(fields)
+    except ValidationError as error:
+        raise _first_fault(error, place) from error
+
+
+def _data(attributes: Mapping[str, Any], place: str) -> dict[str, Any]:
+    data = attributes.get("data")
+    if data is None and "data_base64" in attributes:
+        data = _decoded(attributes["data_base64"], place)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise _invalid("The event's data must be a JSON object", f"{place}data", data)
+    return cast("dict[str, Any]", data)
+
+
+def _decoded(text: object, place: str) -> object:
+    try:
+        return orjson.loads(base64.b64decode(str(text), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise _invalid("This is no base64 of JSON", f"{place}data_base64", text) from error
+
+
+def _time(text: object, field: str, received_at: datetime) -> datetime:
+    """An RFC 3339 time as UTC; CloudEvents may leave it out. Digits after microseconds, as Azure sends, are cut off."""
+    if text is None:
+        return received_at
+    try:
+        found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", str(text).strip().upper()))
+    except ValueError as error:
+        raise _invalid("This is no RFC 3339 time", field, text) from error
+    if found.tzinfo is None:
+        raise _invalid("The time lacks its offset from UTC", field, text)
+    if found.year < 2000:  # also keeps the step to UTC from falling off the calendar
+        raise _invalid("The event's time lies too far back", field, text, "Set the sender's clock")
+    return found.astimezone(UTC)
+
+
+def _first_fault(error: ValidationError, place: str) -> InvalidInput:
+    fault: Any = error.errors(include_url=False, include_context=False)[0]
+    return _invalid(fault["msg"], place + ".".join(str(part) for part in fault["loc"]), fault.get("input"))
+
+
+def _invalid(what: str, field: str, value: object, remedy: str = "") -> InvalidInput:
+    """Values are shortened: an error goes back to the sender and into logs."""
+    return InvalidInput(what, field=field, value=str(value)[:200], remedy=remedy)

@@ -1,0 +1,219 @@
+"""Is a device who it says it is? Decided from its certificate alone; what the device says of itself plays no part.
+
+The chain is checked by `cryptography`'s verifier. Its rules for public web servers would refuse device certificates as
+manufacturers issue them (IEEE 802.1AR asks neither for a DNS name nor for an extended key usage), and without those
+rules it looks at neither usage nor key of the leaf, so both are checked here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edge.errors import IdentityRefused, InvalidInput
+from edge.model.device import Registration
+from edge.model.identity import DeviceIdentity, Refusal
+
+MAX_CERTIFICATES = 4
+"""The leaf and up to three intermediates."""
+
+T = TypeVar("T", bound=x509.ExtensionType)
+
+_MIN_RSA_BITS = 2048
+_STRONG_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+_CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+def check_identity(registration: Registration, *, trusted: Sequence[str], now: datetime) -> DeviceIdentity:
+    """Return who the device is, or raise IdentityRefused with a `reason` of `Refusal` in `where`.
+
+    `trusted` are PEM texts with the manufacturers' CA certificates (InvalidInput when one cannot be read).
+    """
+    device = registration.device_id
+    anchors = trusted_certificates(tuple(trusted))
+    leaf, *between = _read(registration.certificate, device)
+    try:
+        _check_dates(leaf, device, now)
+        _check_key(leaf, device)
+        _check_usage(leaf, device)
+        _check_chain(leaf, between, anchors=anchors, device=device, now=now)
+        _check_name(leaf, device)
+        return _identity(leaf, device)
+    except _UNREADABLE as error:
+        raise _refused(Refusal.UNREADABLE, "The certificate has a malformed part", device) from error
+
+
+def key_fingerprint(registration: Registration) -> str:
+    """SHA-256 in hex of the public key in a registration's leaf certificate, whoever signed it.
+
+    Raises IdentityRefused when there is none that can be read.
+    """
+    leaf = _read(registration.certificate, registration.device_id)[0]
+    try:
+        return _fingerprint(leaf)
+    except _UNREADABLE as error:
+        raise _refused(Refusal.UNREADABLE, "The public key cannot be read", registration.device_id) from error
+
+
+@lru_cache(maxsize=8)
+def trusted_certificates(texts: tuple[str, ...]) -> tuple[x509.Certificate, ...]:
+    """The CA certificates in PEM texts. Raises InvalidInput when a text holds none or one of them is no CA."""
+    found: list[x509.Certificate] = []
+    for text in texts:
+        try:
+            found += x509.load_pem_x509_certificates(text.encode())
+        except ValueError as error:
+            raise InvalidInput("The trusted certificates cannot be read", field="trusted", value=text[:40]) from error
+    for certificate in found:
+        if not _is_authority(certificate):
+            raise InvalidInput(
+                "A trusted certificate is not a certificate authority",
+                field="trusted",
+                value=certificate.subject.rfc4514_string(),
+            )
+    return tuple(found)
+
+
+def _read(text: str, device: str) -> list[x509.Certificate]:
+    try:
+        certificates = x509.load_pem_x509_certificates(text.encode())
+    except ValueError as error:
+        raise _refused(Refusal.UNREADABLE, "The certificate cannot be read", device) from error
+    if len(certificates) > MAX_CERTIFICATES:
+        what = f"The chain has {len(certificates)} certificates, at most {MAX_CERTIFICATES} are read"
+        raise _refused(Refusal.BAD_CHAIN, what, device)
+    return certificates
+
+
+def _check_dates(leaf: x509.Certificate, device: str, now: datetime) -> None:
+    if now < leaf.not_valid_before_utc:
+        what = f"The certificate is valid from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on"
+        raise _refused(Refusal.NOT_YET_VALID, what, device)
+    if now > leaf.not_valid_after_utc:
+        what = f"The certificate expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        raise _refused(Refusal.EXPIRED, what, device)
+
+
+def _check_key(leaf: x509.Certificate, device: str) -> None:
+    key = leaf.public_key()
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
+        return
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _STRONG_CURVES:
+        return
+    what = f"The key is none of RSA of {_MIN_RSA_BITS} bits or more, Ed25519, or EC on P-256, P-384 or P-521"
+    raise _refused(Refusal.WEAK_KEY, what, device)
+
+
+def _check_usage(leaf: x509.Certificate, device: str) -> None:
+    """What a certificate says of its use must allow a client that signs; it need not say anything."""
+    if _is_authority(leaf):
+        raise _refused(Refusal.WRONG_USAGE, "The certificate is a certificate authority's own", device)
+    usage = _extension(leaf, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
+        raise _refused(Refusal.WRONG_USAGE, "The certificate's key usage does not allow signatures", device)
+    purposes = _extension(leaf, x509.ExtendedKeyUsage)
+    if purposes is not None and not _CLIENT_USAGES.intersection(purposes):
+        raise _refused(Refusal.WRONG_USAGE, "The certificate's extended key usage lacks client authentication", device)
+
+
+def _check_chain(
+    leaf: x509.Certificate,
+    between: list[x509.Certificate],
+    *,
+    anchors: Sequence[x509.Certificate],
+    device: str,
+    now: datetime,
+) -> None:
+    if not anchors:
+        raise _refused(Refusal.UNKNOWN_ISSUER, "No manufacturer is trusted", device)
+    verifier = (
+        verification.PolicyBuilder()
+        .store(verification.Store(list(anchors)))
+        .time(now)
+        .max_chain_depth(MAX_CERTIFICATES)
+        .extension_policies(
+            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
+            ee_policy=verification.ExtensionPolicy.permit_all(),
+        )
+        .build_client_verifier()
+    )
+    try:
+        verifier.verify(leaf, between)
+    except verification.VerificationError as error:
+        if _leads_to(leaf, between, anchors):
+            raise _refused(Refusal.BAD_CHAIN, "The certificate does not lead to a trusted issuer", device) from error
+        what = f"The issuer {leaf.issuer.rfc4514_string()[:200]!r} is not trusted"
+        raise _refused(Refusal.UNKNOWN_ISSUER, what, device) from error
+
+
+def _leads_to(leaf: x509.Certificate, between: list[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
+    """Whether the names of the issuers, followed upwards, reach a trusted one; signatures are not looked at."""
+    trusted = {anchor.subject for anchor in anchors}
+    issuers = {certificate.subject: certificate.issuer for certificate in between}
+    name = leaf.issuer
+    for _ in range(MAX_CERTIFICATES):
+        if name in trusted:
+            return True
+        name = issuers.get(name, name)
+    return False
+
+
+def _check_name(leaf: x509.Certificate, device: str) -> None:
+    """The common name or a DNS name must be the device's id, case included: else one device could come as another."""
+    names = [str(part.value) for part in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    alternative = _extension(leaf, x509.SubjectAlternativeName)
+    if alternative is not None:
+        names += alternative.get_values_for_type(x509.DNSName)
+    if device not in names:
+        what = f"The certificate belongs to {', '.join(names)[:200] or 'nobody by name'}"
+        raise _refused(Refusal.WRONG_NAME, what, device)
+
+
+def _identity(leaf: x509.Certificate, device: str) -> DeviceIdentity:
+    return DeviceIdentity(
+        device_id=device,
+        subject=leaf.subject.rfc4514_string(),
+        issuer=leaf.issuer.rfc4514_string(),
+        serial=f"{leaf.serial_number:x}",
+        fingerprint=_fingerprint(leaf),
+        not_after=leaf.not_valid_after_utc,
+    )
+
+
+def _fingerprint(certificate: x509.Certificate) -> str:
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(key).hexdigest()
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
+
+
+def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _refused(reason: Refusal, what: str, device: str) -> IdentityRefused:
+    return IdentityRefused(
+        what,
+        device=device,
+        reason=reason.value,
+        remedy="Check the device at its place; register it again with a certificate of a trusted manufacturer",
+    )
