@@ -1,0 +1,53 @@
+"""The runbook of onboarding: take the devices that registered together, let in who may come in, say why the others may not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from edge.model.names import DeviceId
+from edge.model.outcome import Outcome, Status
+from edge.policy.groups import in_groups
+from tasks.onboarding import onboard_devices, open_onboarding, settle_batch
+from tasks.report import OnboardingReport
+
+MAX_THREADS = 16
+
+
+@flow(name="onboard-device", task_runner=ThreadPoolTaskRunner(max_workers=MAX_THREADS), persist_result=False)
+def onboard_device(  # noqa: PLR0913 - each is a field of the run form
+    devices: list[DeviceId],
+    batch: str = "",
+    ledger: str = "default",
+    credentials: str = "default",
+    admission: str = "default",
+    arc: str = "default",
+) -> State[Any]:
+    """Let registered devices in: identity, assignment, Azure Arc, baseline, verification.
+
+    Started again for the same devices, it goes on where it was and leaves alone who is in or quarantined.
+
+    Args:
+        devices: Ids of devices whose registration is stored.
+        batch: The gateway's name for this group of registrations; empty when started by hand.
+        ledger: Name of the ledger block.
+        credentials: Name of the site credentials block.
+        admission: Name of the device admission block.
+        arc: Name of the Arc subscription block.
+    """
+    blocks = {"ledger": ledger, "credentials": credentials, "admission": admission, "arc": arc}
+    with open_onboarding(blocks) as job:
+        report = OnboardingReport(len(devices))
+        futures = [onboard_devices.submit(job, group) for group in in_groups(devices)]
+        outcomes = report.follow(futures)
+        settle_batch(job, batch, outcomes)
+        said = report.publish(outcomes)
+    get_run_logger().info(said)
+    return Failed(message=said) if _nobody_in(outcomes) else Completed(message=said)
+
+
+def _nobody_in(outcomes: list[Outcome]) -> bool:
+    return bool(outcomes) and all(outcome.status is not Status.SUCCEEDED for outcome in outcomes)

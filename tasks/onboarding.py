@@ -1,0 +1,187 @@
+"""The acts of onboarding: who is it, where does it belong, connect it, give it a baseline, and prove that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from time import monotonic
+
+from prefect import get_run_logger, runtime, task
+from prefect.cache_policies import NO_CACHE
+
+from blocks.admission import DeviceAdmission
+from blocks.arc import ArcSubscription
+from blocks.credentials import SiteCredentials
+from blocks.ledger import EdgeLedger
+from blocks.load import load
+from edge.clients.kubernetes import SiteClient
+from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet
+from edge.ledger import Ledger
+from edge.model.device import Device, DeviceState
+from edge.model.kube import ObjectRef
+from edge.model.outcome import Cause, Outcome, Status
+from edge.model.site import Site, SiteState
+from edge.model.step import Detail, StepKey
+from edge.policy.assignment import assign, parse_rules
+from edge.policy.baseline import baseline_faults, baseline_objects
+from edge.policy.identity import check_identity
+from tasks.arc import ArcConnection
+from tasks.retry import DELAY_S, RETRIES, only_transient
+
+OPEN = (DeviceState.REGISTERED, DeviceState.ONBOARDING, DeviceState.FAILED)
+
+
+class OnboardingJob:
+    """One run of onboarding in this process. A plain class, so that Prefect does not look into it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        credentials: SiteCredentials,
+        admission: DeviceAdmission,
+        arc: ArcConnection | None,
+    ) -> None:
+        self.ledger = ledger
+        self.credentials = credentials
+        self.trusted = [admission.trusted] if admission.trusted else []
+        self.rules = parse_rules(admission.rules, origin="assignment rules")
+        self.arc = arc
+
+    def key(self, device: Device, step: str) -> StepKey:
+        """The step's key: the same for the same certificate, so that another one is looked at afresh."""
+        certificate = sha256(device.registration.certificate.encode()).hexdigest()[:12]
+        return StepKey(work=f"onboarding:{device.device_id}:{certificate}", subject=device.device_id, step=step)
+
+
+@contextmanager
+def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
+    """What onboarding works with. `blocks` names the blocks `ledger`, `credentials`, `admission` and `arc`."""
+    subscription = load(ArcSubscription, blocks["arc"])
+    with load(EdgeLedger, blocks["ledger"]).client() as ledger:
+        yield OnboardingJob(
+            ledger,
+            load(SiteCredentials, blocks["credentials"]),
+            load(DeviceAdmission, blocks["admission"]),
+            ArcConnection(subscription) if subscription.used else None,
+        )
+
+
+@task(
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAY_S,
+    retry_condition_fn=only_transient,
+    task_run_name="onboard {devices[0]}",
+)
+def onboard_devices(job: OnboardingJob, devices: tuple[str, ...]) -> list[Outcome]:
+    """Let these devices in, one after the other. A device that may not come in is an outcome, not an exception.
+
+    Raises Transient while there are tries left and a device failed for a reason that may pass; those that ended stay so.
+    """
+    outcomes = [_onboard(job, job.ledger.devices.get(device)) for device in devices]
+    again = [found for found in outcomes if found.cause is not None and found.cause.transient]
+    if again and runtime.task_run.run_count <= RETRIES:
+        names = ", ".join(found.subject for found in again)
+        raise NotYet("Devices will be tried again", devices=names, cause=again[0].cause.message if again[0].cause else "")
+    return outcomes
+
+
+def _onboard(job: OnboardingJob, device: Device) -> Outcome:
+    started = monotonic()
+    if device.state not in OPEN:
+        return Outcome(subject=device.device_id, status=_status_of(device.state))
+    job.ledger.devices.move(device.device_id, DeviceState.ONBOARDING, expected=OPEN)
+    try:
+        site = _let_in(job, device)
+    except (IdentityRefused, ConnectRefused) as refused:
+        job.ledger.devices.move(device.device_id, DeviceState.QUARANTINED, reason=str(refused))
+        return _ended(device, Status.QUARANTINED, started, refused)
+    except EdgeError as error:
+        job.ledger.devices.move(device.device_id, DeviceState.FAILED, reason=str(error))
+        return _ended(device, Status.FAILED, started, error)
+    job.ledger.devices.move(device.device_id, DeviceState.CONNECTED, site=site.name, tenant=site.tenant)
+    return _ended(device, Status.SUCCEEDED, started)
+
+
+def _status_of(state: DeviceState) -> Status:
+    return Status.QUARANTINED if state is DeviceState.QUARANTINED else Status.SUCCEEDED
+
+
+def _ended(device: Device, status: Status, started: float, error: EdgeError | None = None) -> Outcome:
+    if error is not None:
+        get_run_logger().warning("%s: %s", device.device_id, error)
+    cause = Cause.of(error) if error else None
+    return Outcome(subject=device.device_id, status=status, cause=cause, seconds=monotonic() - started)
+
+
+def _let_in(job: OnboardingJob, device: Device) -> Site:
+    """The steps in their order; each is remembered, and none runs after one that failed."""
+    step = partial(_step, job, device)
+    step("identity", partial(_identify, job, device))
+    site = _assigned(job, device)
+    step("assign", partial(_record_site, job, device, site))
+    with job.credentials.client(site.name) as client:
+        if job.arc is not None:
+            arc_id = step("connect", partial(job.arc.connect, device, site, client)).get("arc_id")
+            site = site.model_copy(update={"arc_id": arc_id})
+        step("baseline", partial(_apply_baseline, client, site))
+        step("verify", partial(_verify_baseline, client, site))
+    job.ledger.sites.update(site.name, state=SiteState.CONNECTED, arc_id=site.arc_id)
+    return site
+
+
+def _step(job: OnboardingJob, device: Device, name: str, effect: Callable[[], Detail]) -> Detail:
+    return job.ledger.steps.once(job.key(device, name), effect).detail
+
+
+def _identify(job: OnboardingJob, device: Device) -> Detail:
+    identity = check_identity(device.registration, trusted=job.trusted, now=datetime.now(UTC))
+    return {"fingerprint": identity.fingerprint, "not_after": identity.not_after.isoformat()}
+
+
+def _assigned(job: OnboardingJob, device: Device) -> Site:
+    """Decided afresh on each try: rules may have changed since a try that failed. A site once given stays the device's."""
+    assignment = assign(device.registration, job.rules)
+    if assignment.site is None:
+        remedy = "Add a rule for such devices, or correct the device's facts"
+        raise IdentityRefused("No assignment rule matches this device", remedy=remedy, device=device.device_id)
+    owner = job.ledger.devices.of_site(assignment.site.name)
+    if owner is not None and owner.device_id != device.device_id:
+        remedy = "Decommission the other device first, or correct the rule"
+        raise IdentityRefused(
+            "The site that the rule gives belongs to another device",
+            remedy=remedy,
+            device=device.device_id,
+            site=assignment.site.name,
+            other=owner.device_id,
+        )
+    return assignment.site
+
+
+def _record_site(job: OnboardingJob, device: Device, site: Site) -> Detail:
+    job.ledger.tenants.ensure(site.tenant)
+    job.ledger.sites.put(site)
+    job.ledger.devices.move(
+        device.device_id, DeviceState.ONBOARDING, site=site.name, tenant=site.tenant, expected=OPEN
+    )
+    return {"site": site.name, "tenant": site.tenant}
+
+
+def _apply_baseline(client: SiteClient, site: Site) -> Detail:
+    objects = baseline_objects(site)
+    for obj in objects:
+        client.apply(obj)
+    return {"objects": len(objects)}
+
+
+def _verify_baseline(client: SiteClient, site: Site) -> Detail:
+    """Read back what was applied. Raises NotYet naming what is missing or different."""
+    found = [client.get(ObjectRef.of(obj)) for obj in baseline_objects(site)]
+    faults = baseline_faults(site, found)
+    if faults:
+        raise NotYet("The baseline does not hold", site=site.name, faults="; ".join(faults))
+    return {"objects": len(found)}
