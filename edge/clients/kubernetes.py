@@ -1,0 +1,272 @@
+"""The platform's Kubernetes client: one `SiteClient` per site.
+
+Server-side apply is the only way to write, under one field manager, so a second apply changes nothing and drift can be
+told from what `managedFields` says is ours. All calls are idempotent and have time-outs; retries are in
+`edge.clients.retry`. Every error is one of `edge.errors` and names the site and the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from edge.clients.access import SiteAccess
+from edge.clients.kube_discovery import Discovery, DiscoveryCache, Resource, SiteDiscovery
+from edge.clients.kube_errors import Gone, PathUnknown
+from edge.clients.kube_transport import Answer, Call, Timeouts, Transport
+from edge.clients.kube_wait import Judge, Poll, wait_until_current
+from edge.clients.kube_watch import WatchEvent, Watching
+from edge.clients.retry import RetryPolicy
+from edge.errors import InvalidInput, NotFound, NotYet, WriteConflict
+from edge.model.kube import KubeObject, ObjectHealth, ObjectRef
+
+FIELD_MANAGER = "edge-platform"
+
+_APPLY = "application/apply-patch+yaml"
+_PAGE = 500
+_RESTARTS = 3
+_DEFAULT_TIMEOUTS = Timeouts()
+_DEFAULT_RETRY = RetryPolicy()
+
+T = TypeVar("T")
+Send = Callable[[Call], Answer]
+
+
+class SiteClient:
+    """One site's API server. Safe to share between threads; close it when the site is done.
+
+    `cache` should be one for all clients of a fleet; `site` is its name in errors.
+    """
+
+    def __init__(
+        self,
+        access: SiteAccess,
+        *,
+        site: str = "",
+        timeouts: Timeouts = _DEFAULT_TIMEOUTS,
+        retry: RetryPolicy = _DEFAULT_RETRY,
+        cache: DiscoveryCache | None = None,
+    ) -> None:
+        self.site = site
+        self._transport = Transport(access, site, timeouts, retry)
+        self._discovery = SiteDiscovery(self._transport.send, cache or DiscoveryCache())
+
+    def __enter__(self) -> SiteClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._transport.close()
+
+    def version(self) -> dict[str, Any]:
+        """The server's version, as `/version` gives it: `gitVersion`, `major`, `minor`, `platform`."""
+        answer: dict[str, Any] = self._transport.send(Call("GET", "/version", about="version")).json()
+        return answer
+
+    def discovery(self, *, refresh: bool = False) -> Discovery:
+        """What this site serves; fetched once unless `refresh`."""
+        return self._discovery.own(refresh=refresh)
+
+    def apply(self, obj: KubeObject, *, force: bool = False, dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply; the object as it is on the site afterwards.
+
+        A field that was applied before and is left out now is removed. Unknown fields are an error. `force` takes
+        fields over from other managers; without it their ownership is an OwnershipConflict that names them.
+        `dry_run` does everything, admission included, but for storing.
+        """
+        ref = ref_of(obj)
+        query = f"?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&force={'true' if force else 'false'}"
+        query += "&dryRun=All" if dry_run else ""
+        body = orjson.dumps(obj, default=_plain)
+
+        def patch(resource: Resource) -> dict[str, Any]:
+            path = _object_path(resource, ref) + query
+            call = Call("PATCH", path, body, content_type=_APPLY, about=str(ref))
+            applied: dict[str, Any] = self._transport.send(call).json()
+            return applied
+
+        return self._on(ref.api_version, ref.kind, patch)
+
+    def get(self, ref: ObjectRef) -> dict[str, Any]:
+        """The object. NotFound when it is absent or its kind is not served."""
+        return self._get(ref, self._transport.send)
+
+    def list(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> Iterator[dict[str, Any]]:
+        """All objects of a kind, page by page as they are consumed; `namespace` "" means everywhere.
+
+        `labels` and `fields` are selectors in Kubernetes' own notation. Each object carries its apiVersion and kind.
+        When a page's position expires on the server, the list starts again and skips what was given already.
+        """
+        query = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields}
+        given: set[str] = set()
+        for _ in range(_RESTARTS):
+            try:
+                for page in self._pages(api_version, kind, namespace, query):
+                    yield from _fresh(page["items"], given)
+                return
+            except Gone:
+                continue
+        raise NotYet("The list changes faster than it can be read", site=self.site or None, kind=kind)
+
+    def watch(
+        self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", within_s: float | None = None
+    ) -> Iterator[WatchEvent]:
+        """What is there, as ADDED, and then every change, until `within_s` seconds are over (None: no end).
+
+        Broken connections are resumed, and after a 410 the kind is listed anew and compared, so that no change of
+        state is missed; several changes in between may come as one.
+        """
+        resource, _ = self._discovery.resolve(api_version, kind)
+        return Watching(self._transport, resource, namespace, labels).events(within_s)
+
+    def delete(self, ref: ObjectRef, *, propagation: str = "Background", uid: str = "") -> bool:
+        """Delete the object; whether it was there. With `uid`, only that very object: a namesake is left alone.
+
+        `propagation` is Background, Foreground or Orphan. Finalizers may keep the object for a while.
+        """
+        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+
+        def remove(resource: Resource) -> bool:
+            path = _object_path(resource, ref)
+            self._transport.send(Call("DELETE", path, options, content_type="application/json", about=str(ref)))
+            return True
+
+        try:
+            return self._on(ref.api_version, ref.kind, remove)
+        except NotFound:
+            return False
+        except WriteConflict:
+            if uid and self._is_another(ref, uid):
+                return False
+            raise
+
+    def wait_for(
+        self,
+        refs: Sequence[ObjectRef],
+        judge: Judge,
+        *,
+        within_s: float,
+        every_s: float = 1.0,
+        on_progress: Callable[[Sequence[ObjectHealth]], None] | None = None,
+    ) -> tuple[ObjectHealth, ...]:
+        """The health of `refs`, in their order, once all are Current by `judge` (`edge.policy.health.health_of`).
+
+        Looks every `every_s` seconds with one list per kind and namespace. Raises NotYet after `within_s` seconds
+        and OperationFailed as soon as one has Failed; both name the objects. A site that does not answer is tried
+        until the time is over. `on_progress` gets the health of all after each look.
+        """
+        return wait_until_current(tuple(refs), judge, self._look, Poll(within_s, every_s, self.site), on_progress)
+
+    def _on(self, api_version: str, kind: str, use: Callable[[Resource], T]) -> T:
+        """Use a kind's path; when the server does not know the path, ask its own list and use what that says."""
+        resource, _ = self._discovery.resolve(api_version, kind)
+        try:
+            return use(resource)
+        except PathUnknown:
+            known = self._discovery.confirm(api_version, kind)
+            if known == resource:
+                raise
+            return use(known)
+
+    def _get(self, ref: ObjectRef, send: Send) -> dict[str, Any]:
+        def fetch(resource: Resource) -> dict[str, Any]:
+            found: dict[str, Any] = send(Call("GET", _object_path(resource, ref), about=str(ref))).json()
+            return found
+
+        return self._on(ref.api_version, ref.kind, fetch)
+
+    def _pages(self, api_version: str, kind: str, namespace: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        token = ""
+        while True:
+            page = self._page((api_version, kind), namespace, {**query, "continue": token}, self._transport.send)
+            yield page
+            token = page["metadata"].get("continue") or ""
+            if not token:
+                return
+
+    def _page(self, kind: tuple[str, str], namespace: str, query: Mapping[str, str], send: Send) -> dict[str, Any]:
+        text = urlencode({word: value for word, value in query.items() if value}, quote_via=quote)
+
+        def fetch(resource: Resource) -> dict[str, Any]:
+            page: dict[str, Any] = send(Call("GET", f"{resource.path(namespace)}?{text}", about=resource.kind)).json()
+            for item in page["items"]:  # a real server leaves these two out of lists
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+            return page
+
+        return self._on(*kind, fetch)
+
+    def _look(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, dict[str, Any]]:
+        """Those of `refs`, all of one kind and namespace, that are there. One request unless the namespace is full."""
+        found: dict[ObjectRef, dict[str, Any]] = {}
+        missing = list(refs)
+        if len(refs) > 1:
+            kind = (refs[0].api_version, refs[0].kind)
+            page = self._page(kind, refs[0].namespace, {"limit": str(_PAGE)}, self._transport.send_once)
+            by_ref = {_ref_in(refs[0], item): item for item in page["items"]}
+            found = {ref: by_ref[ref] for ref in refs if ref in by_ref}
+            missing = [ref for ref in refs if ref not in by_ref] if page["metadata"].get("continue") else []
+        for ref in missing:
+            try:
+                found[ref] = self._get(ref, self._transport.send_once)
+            except NotFound:
+                continue
+        return found
+
+    def _is_another(self, ref: ObjectRef, uid: str) -> bool:
+        try:
+            return bool(self.get(ref)["metadata"]["uid"] != uid)
+        except NotFound:
+            return True
+
+
+def ref_of(obj: KubeObject) -> ObjectRef:
+    """The object's reference; InvalidInput names what is missing or of the wrong type."""
+    meta = obj.get("metadata")
+    for field, value in (
+        ("apiVersion", obj.get("apiVersion")),
+        ("kind", obj.get("kind")),
+        ("metadata.name", meta.get("name") if isinstance(meta, Mapping) else None),
+    ):
+        if not isinstance(value, str) or not value:
+            raise InvalidInput("An object without this cannot be applied", field=field, value=value)
+    return ObjectRef.of(obj)
+
+
+def _object_path(resource: Resource, ref: ObjectRef) -> str:
+    if resource.namespaced and not ref.namespace:
+        raise InvalidInput(f"{ref} must say its namespace", field="metadata.namespace", value="")
+    if ref.namespace and not resource.namespaced:
+        raise InvalidInput(f"{ref.kind} has no namespace", field="metadata.namespace", value=ref.namespace)
+    return resource.path(ref.namespace, ref.name)
+
+
+def _ref_in(like: ObjectRef, item: Mapping[str, Any]) -> ObjectRef:
+    """The reference of a list's item; much cheaper than validating one, and the server's names are valid."""
+    return like.model_copy(update={"name": item["metadata"]["name"]})
+
+
+def _fresh(items: Sequence[dict[str, Any]], given: set[str]) -> Iterator[dict[str, Any]]:
+    for item in items:
+        meta = item["metadata"]
+        key = meta.get("uid") or f"{meta.get('namespace', '')}/{meta['name']}"
+        if key not in given:
+            given.add(key)
+            yield item
+
+
+def _plain(value: object) -> object:
+    """Read-only mappings and tuples inside an object, as JSON knows them."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"not JSON: {type(value).__name__}")
