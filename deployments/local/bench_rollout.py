@@ -1,0 +1,133 @@
+"""Rollout budgets: time against the bare client, CPU per site, memory over the size of the fleet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from deployments.local.bench_processes import Figure, cpu_seconds, run_measured
+from deployments.local.platform import Addresses, LocalPlatform
+from edge.cli.output import errors
+from edge.ledger import Ledger
+from edge.model.site import Site, SiteState
+
+THREADS = 32
+OBJECTS = 10
+TIMES_BARE, CPU_MS, MEMORY_MIB = 1.5, 10.0, 400.0
+FEWER, MORE = 0.1, 3
+LINEAR_WITHIN = 1.3
+
+
+def measure_rollouts(home: Path, sites: int) -> list[Figure]:
+    """A stamp of ten objects to `sites` sites, and for the memory's line to a tenth and to three times as many."""
+    bare = _bare(home / "bare", sites)
+    flow = _flow(home / "flow", sites)
+    small = _flow(home / "small", max(1, int(sites * FEWER)))
+    large = _flow(home / "large", sites * MORE)
+    ratio = flow["wall_s"] / bare["wall_s"]
+    cpu_ms = 1000 * (flow["cpu_s"] - bare["cpu_s"]) / sites
+    return [
+        Figure(
+            what=f"stamp of {OBJECTS} objects to {sites} sites, {THREADS} threads",
+            budget=f"{TIMES_BARE} x bare client",
+            measured=f"{flow['wall_s']:.1f} s = {ratio:.2f} x",
+            beside=f"bare client {bare['wall_s']:.1f} s, {bare['applies'] / bare['wall_s']:.0f} applies/s",
+            met=ratio <= TIMES_BARE,
+        ),
+        Figure(
+            what="CPU of the flow process per site, bare client excluded",
+            budget=f"{CPU_MS:.0f} ms",
+            measured=f"{cpu_ms:.1f} ms",
+            beside=f"bare client {1000 * bare['cpu_s'] / sites:.1f} ms, Prefect server {1000 * flow['server_s'] / sites:.1f} ms, "
+            f"lab {1000 * flow['lab_s'] / sites:.1f} ms",
+            met=cpu_ms <= CPU_MS,
+        ),
+        _memory(sites, small, flow, large),
+    ]
+
+
+def _memory(sites: int, small: dict[str, Any], flow: dict[str, Any], large: dict[str, Any]) -> Figure:
+    slope = (flow["peak_mib"] - small["peak_mib"]) / (sites * (1 - FEWER))
+    expected = flow["peak_mib"] + slope * sites * (MORE - 1)
+    linear = large["peak_mib"] <= LINEAR_WITHIN * expected
+    return Figure(
+        what=f"memory of the flow process, {sites} sites",
+        budget=f"{MEMORY_MIB:.0f} MiB, linear",
+        measured=f"{flow['peak_mib']:.0f} MiB",
+        beside=f"{int(sites * FEWER)} sites {small['peak_mib']:.0f} MiB, {sites * MORE} sites {large['peak_mib']:.0f} MiB",
+        met=flow["peak_mib"] <= MEMORY_MIB and linear,
+    )
+
+
+def bench_objects() -> list[dict[str, Any]]:
+    """A namespace and nine ConfigMaps: objects that are there as soon as they are applied, so that applying is measured."""
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "bench"}}
+    maps = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"settings-{number}", "namespace": "bench"},
+            "data": {f"key-{key}": "value" * 4 for key in range(8)},
+        }
+        for number in range(OBJECTS - 1)
+    ]
+    return [space, *maps]
+
+
+def write_stamp(folder: Path) -> Path:
+    """The bench's objects as a stamp."""
+    (folder / "manifests").mkdir(parents=True)
+    spec = {
+        "version": "1.0.0",
+        "description": "Objects for measuring.",
+        "namespaces": ["bench"],
+        "components": [{"name": "all", "path": "manifests"}],
+    }
+    stamp = {"apiVersion": "edge-platform.io/v1", "kind": "Stamp", "metadata": {"name": "bench"}, "spec": spec}
+    (folder / "stamp.yaml").write_bytes(orjson.dumps(stamp))
+    for number, obj in enumerate(bench_objects()):
+        (folder / "manifests" / f"{number}.yaml").write_bytes(orjson.dumps(obj))
+    return folder
+
+
+def _bare(home: Path, sites: int) -> dict[str, Any]:
+    errors.print(f"[dim]·[/] bare client, {sites} sites")
+    platform = LocalPlatform(home)
+    try:
+        addresses = platform.start(sites=sites, scenario=None)
+        objects = home / "objects.json"
+        objects.write_bytes(orjson.dumps(bench_objects()))
+        argv = ["-m", "deployments.local.bench_bare", str(addresses.lab["kubeconfigs"]), str(objects), str(THREADS)]
+        return _said(argv, {**os.environ}, home / "logs" / "bench-bare.log")
+    finally:
+        platform.stop()
+
+
+def _flow(home: Path, sites: int) -> dict[str, Any]:
+    errors.print(f"[dim]·[/] rollout, {sites} sites")
+    platform = LocalPlatform(home)
+    try:
+        addresses = platform.start(sites=sites, scenario=None)
+        _know_sites(addresses)
+        server, lab = platform.pid("prefect-server"), int(addresses.lab["pid"])
+        before = cpu_seconds(server), cpu_seconds(lab)
+        argv = ["-m", "deployments.local.bench_flow", str(write_stamp(home / "bench")), str(THREADS)]
+        said = _said(argv, {**os.environ, **addresses.environment}, home / "logs" / "bench-flow.log")
+        return {**said, "server_s": cpu_seconds(server) - before[0], "lab_s": cpu_seconds(lab) - before[1]}
+    finally:
+        platform.stop()
+
+
+def _know_sites(addresses: Addresses) -> None:
+    with Ledger.open(addresses.ledger_url) as ledger:
+        for site in addresses.lab["sites"]:
+            ledger.sites.put(Site(name=site["name"], region=site["region"], state=SiteState.CONNECTED))
+
+
+def _said(argv: list[str], env: dict[str, str], log: Path) -> dict[str, Any]:
+    run_measured(argv, env, log)
+    said: dict[str, Any] = orjson.loads(log.read_bytes().splitlines()[-1])
+    return said

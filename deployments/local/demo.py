@@ -1,0 +1,150 @@
+"""The demonstration: devices register themselves at the gateway, are onboarded, and get the shipped stamp in waves.
+
+Nothing here knows what the answers will be: it does what a factory and an operator would do, and reads the ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from deployments.local.platform import Addresses
+from edge.errors import NotYet, Permanent
+from edge.ledger import Ledger
+from edge.model.base import Value
+from edge.model.device import Device, DeviceState
+from edge.model.outcome import Status
+from edge.model.rollout import SiteProgress
+
+STAMP = "factory-line"
+EVENT = "io.edge-platform.device.registered.v1"
+ONBOARDED_WITHIN_S = 240.0
+ENDED = (DeviceState.CONNECTED, DeviceState.QUARANTINED)
+GOOD = (Status.SUCCEEDED, Status.EXPECTED_OFFLINE)
+
+Say = Callable[[str], None]
+Bar = Callable[[int], None]
+
+
+class DemoResult(Value):
+    """The table that the demonstration ends with: a row per site."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    good: bool
+
+
+def run_demo(addresses: Addresses, *, say: Say, onboarded: Bar) -> DemoResult:
+    """Register the devices, wait for them, roll the stamp out, and tell what happened at each site."""
+    started = time.monotonic()
+    here = [site for site in addresses.lab["sites"] if not site["offline"]]
+    away = [site for site in addresses.lab["sites"] if site["offline"]]
+    for site in away:
+        say(f"importing {site['name']}, which is known to be away, from its kubeconfig")
+        _edge(addresses, "site", "import", site["name"], "--kubeconfig", site["kubeconfig"],
+              "--region", site["region"], "--tenant", "factory", "--when-offline", "expected")  # fmt: skip
+    with Ledger.open(addresses.ledger_url) as ledger:
+        say(f"registering {len(here)} devices at the gateway")
+        register(addresses, here)
+        await_devices(ledger, len(here), onboarded)
+        say(f"rolling {STAMP} out to all sites")
+        _edge(addresses, "stamp", "roll-out", STAMP, watch=True)
+        return _result(ledger, addresses, time.monotonic() - started)
+
+
+def register(addresses: Addresses, sites: Sequence[dict[str, Any]]) -> None:
+    """Post one CloudEvent per device, as a device or a provisioning service would."""
+    token = addresses.gateway_token_file.read_text()
+    with httpx.Client(base_url=addresses.gateway, headers={"Authorization": f"Bearer {token}"}, timeout=30) as gateway:
+        for site in sites:
+            answer = gateway.post(
+                "/events",
+                json=registration(addresses, site),
+                headers={"Content-Type": "application/cloudevents+json"},
+            )
+            if answer.status_code != httpx.codes.ACCEPTED:
+                raise Permanent("The gateway refused a registration", device=site["device_id"], said=answer.text)
+
+
+def registration(addresses: Addresses, site: dict[str, Any]) -> dict[str, Any]:
+    """The event of one of the lab's devices, in CloudEvents' structured form."""
+    certificate = Path(addresses.lab["manufacturer"]["devices"]) / f"{site['device_id']}.crt"
+    facts = {"serial": site["device_id"], "model": "lab-gateway", "architecture": "amd64", "location": site["region"]}
+    return {
+        "specversion": "1.0",
+        "id": str(uuid4()),
+        "source": "/lab/factory",
+        "type": EVENT,
+        "time": datetime.now(UTC).isoformat(),
+        "datacontenttype": "application/json",
+        "data": {"device_id": site["device_id"], "certificate": certificate.read_text(), "facts": facts},
+    }
+
+
+def await_devices(ledger: Ledger, count: int, onboarded: Bar) -> None:
+    """Wait until as many devices are connected or refused. Raises NotYet when it takes too long."""
+    until = time.monotonic() + ONBOARDED_WITHIN_S
+    while time.monotonic() < until:
+        ended = [device for device in ledger.devices.list() if device.state in ENDED]
+        onboarded(len(ended))
+        if len(ended) >= count:
+            return
+        time.sleep(0.3)
+    raise NotYet("Not all devices were onboarded", waiting=", ".join(_said(device) for device in ledger.devices.list()))
+
+
+def _said(device: Device) -> str:
+    return f"{device.device_id} {device.state} {device.reason}".strip()
+
+
+def _edge(addresses: Addresses, *arguments: str, watch: bool = False) -> None:
+    """Run an `edge` command as a user would; with `watch` its progress is shown."""
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "edge", *arguments],
+        env={**os.environ, **addresses.environment},
+        stdout=subprocess.PIPE,
+        stderr=None if watch else subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1) or (done.returncode == 1 and not watch):
+        raise Permanent("A command failed", command=f"edge {' '.join(arguments)}", said=(done.stderr or done.stdout))
+
+
+def _result(ledger: Ledger, addresses: Addresses, seconds: float) -> DemoResult:
+    rollout = ledger.rollouts.get(ledger.rollouts.list(limit=1)[0].plan.rollout_id)
+    devices = {device.site: device for device in ledger.devices.list() if device.site}
+    rows = tuple(_row(ledger, devices.get(row.site), row) for row in rollout.sites)
+    stamped = sum(row.status is Status.SUCCEEDED for row in rollout.sites)
+    away = sum(row.status is Status.EXPECTED_OFFLINE for row in rollout.sites)
+    return DemoResult(
+        title=f"{stamped} sites stamped, {away} expected-offline, in {seconds:.0f} s. Prefect UI: {addresses.prefect_ui}",
+        columns=("site", "tenant", "region", "onboarding", "took", "wave", rollout.plan.stamp, "took", "why"),
+        rows=rows,
+        good=all(row.status in GOOD for row in rollout.sites),
+    )
+
+
+def _row(ledger: Ledger, device: Device | None, row: SiteProgress) -> tuple[str, ...]:
+    site = ledger.sites.get(row.site)
+    onboarding = (str(device.state), _took(ledger, device)) if device else ("by kubeconfig", "")
+    why = row.cause.message if row.cause else ""
+    return (site.name, site.tenant, site.region, *onboarding, str(row.wave), str(row.status), f"{row.seconds:.1f} s", why)
+
+
+def _took(ledger: Ledger, device: Device) -> str:
+    steps = [step for step in ledger.steps.records(subject=device.device_id) if step.ended_at]
+    if not steps:
+        return ""
+    ends = [step.ended_at for step in steps if step.ended_at]
+    return f"{(max(ends) - min(step.started_at for step in steps)).total_seconds():.1f} s"

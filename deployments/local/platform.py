@@ -1,0 +1,214 @@
+"""The whole platform on one machine: lab, Prefect server, worker and gateway, with one state folder and free ports.
+
+Everything that is started is written down before it is waited for, so `stop` finds it whatever happened in between.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from cryptography.fernet import Fernet
+
+from edge.errors import EdgeError, NotYet, Permanent
+from edge.model.base import Value
+from edge.processes import Started, end, free_port, is_running, spawn
+
+WAIT_S = 90.0
+SERVER_TUNING = {
+    # The defaults record one task run per transaction; these took the recorder from 32 to 6 ms of CPU per run.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+WORKER_TUNING = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+
+
+class Addresses(Value):
+    """Where the parts of a running platform are."""
+
+    prefect_ui: str
+    prefect_api: str
+    gateway: str
+    gateway_token_file: Path
+    ledger_url: str
+    lab: dict[str, Any]
+    environment: dict[str, str]
+    """What a command needs in its environment to work with this platform. Without secrets."""
+
+
+class LocalPlatform:
+    """Start and stop everything in `home`. Two of them with different folders do not meet."""
+
+    def __init__(self, home: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+        self.home = home.absolute()
+        self.say = say
+        self._state = self.home / "platform.json"
+        self._started: dict[str, Started] = self._read_started()
+
+    def start(self, *, sites: int, scenario: str | None) -> Addresses:
+        """Bring everything up and wait until it answers.
+
+        Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer.
+        """
+        if any(is_running(process) for process in self._started.values()):
+            raise Permanent("The platform runs already", remedy="Use `make down` first", folder=self.home)
+        self.home.mkdir(parents=True, exist_ok=True)
+        lab = self._start_lab(sites, scenario)
+        addresses = self._addresses(lab)
+        env = {**os.environ, **addresses.environment, **self._secrets(addresses)}
+        self._start_server(addresses, env)
+        self.say("telling Prefect about blocks, work pools and deployments")
+        self._run([sys.executable, "-m", "deployments.apply"], env)
+        self._start_worker(env)
+        self._start_gateway(addresses, env)
+        self._write({"addresses": addresses.model_dump(mode="json")})
+        return addresses
+
+    def stop(self) -> list[str]:
+        """End what was started here and still runs; answers its names."""
+        ended = [name for name, process in reversed(self._started.items()) if end(process)]
+        if self._edge("lab", "down", "--state", str(self.home / "lab"), check=False):
+            ended.append("lab")
+        self._started.clear()
+        self._state.unlink(missing_ok=True)
+        return ended
+
+    def addresses(self) -> Addresses | None:
+        """Where the running platform is; None when it does not run."""
+        if not self._state.exists():
+            return None
+        said = orjson.loads(self._state.read_bytes()).get("addresses")
+        return Addresses.model_validate(said) if said else None
+
+    def pid(self, name: str) -> int:
+        """The process id of a part: `prefect-server`, `worker` or `gateway`."""
+        return self._started[name].pid
+
+    def _start_lab(self, sites: int, scenario: str | None) -> dict[str, Any]:
+        self.say(f"starting the lab with {sites} sites")
+        weather = ["--scenario", scenario] if scenario else []
+        said = self._edge("lab", "up", "--sites", str(sites), *weather, "--state", str(self.home / "lab"), "--json")
+        found: dict[str, Any] = orjson.loads(said)
+        return found
+
+    def _start_server(self, addresses: Addresses, env: dict[str, str]) -> None:
+        self.say("starting the Prefect server")
+        port = addresses.prefect_ui.rpartition(":")[2]
+        server = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        self._spawn("prefect-server", server, {**env, **SERVER_TUNING})
+        self._await("prefect-server", f"{addresses.prefect_api}/health")
+
+    def _start_worker(self, env: dict[str, str]) -> None:
+        self.say("starting a worker")
+        worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "edge", "--type", "process"]
+        self._spawn("worker", [*worker, "--name", "local", "--limit", "4"], {**env, **WORKER_TUNING}, cwd=Path("/"))
+
+    def _start_gateway(self, addresses: Addresses, env: dict[str, str]) -> None:
+        self.say("starting the gateway")
+        port = addresses.gateway.rpartition(":")[2]
+        gateway = [sys.executable, "-m", "edge", "gateway", "serve", "--host", "127.0.0.1", "--port", port]
+        self._spawn("gateway", gateway, env)
+        self._await("gateway", f"{addresses.gateway}/readyz")
+
+    def _addresses(self, lab: dict[str, Any]) -> Addresses:
+        prefect, gateway = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
+        azure = lab["azure"]
+        environment = {
+            "PREFECT_API_URL": f"{prefect}/api",
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "EDGE_HOME": str(self.home),
+            "EDGE_CREDENTIALS": str(lab["kubeconfigs"]),
+            "EDGE_TRUST": str(lab["manufacturer"]["ca_file"]),
+            "EDGE_ASSIGNMENT": str(Path(__file__).parents[1] / "environments" / "lab" / "assignment.yaml"),
+            "EDGE_ARC_SUBSCRIPTION": azure["subscription_id"],
+            "EDGE_ARC_RESOURCE_GROUP": azure["resource_group"],
+            "EDGE_ARC_LOCATION": azure["location"],
+            "EDGE_ARC_ENDPOINT": azure["endpoint"],
+            "EDGE_ARC_CA_FILE": str(lab["ca_file"]),
+            **azure["env"],
+        }
+        return Addresses(
+            prefect_ui=prefect,
+            prefect_api=f"{prefect}/api",
+            gateway=gateway,
+            gateway_token_file=self.home / "gateway-token",
+            ledger_url=f"sqlite:///{self.home / 'ledger.db'}",
+            lab=lab,
+            environment=environment,
+        )
+
+    def _secrets(self, addresses: Addresses) -> dict[str, str]:
+        """Made on the first start, kept in files that only their owner reads."""
+        token = self._secret(addresses.gateway_token_file, lambda: secrets.token_urlsafe(32))
+        key = self._secret(self.home / "prefect-encryption-key", lambda: Fernet.generate_key().decode())
+        return {"EDGE_GATEWAY_TOKENS": orjson.dumps([token]).decode(), "PREFECT_SERVER_ENCRYPTION_KEY": key}
+
+    def _secret(self, file: Path, make: Callable[[], str]) -> str:
+        if not file.exists():
+            file.touch(mode=0o600)
+            file.write_text(make())
+        return file.read_text()
+
+    def _spawn(self, name: str, argv: list[str], env: dict[str, str], cwd: Path | None = None) -> None:
+        log = self.home / "logs" / f"{name}.log"
+        self._started[name] = spawn(argv, env=env, log=log, cwd=cwd or self.home)
+        self._write({})
+
+    def _await(self, name: str, url: str) -> None:
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            if not is_running(self._started[name]):
+                raise Permanent("A part of the platform ended at its start", part=name, log=self._log_end(name))
+            if _answers(url):
+                return
+            time.sleep(0.1)
+        raise NotYet("A part of the platform does not answer", part=name, url=url, log=self._log_end(name))
+
+    def _log_end(self, name: str) -> str:
+        text = (self.home / "logs" / f"{name}.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-15:])
+
+    def _edge(self, *arguments: str, check: bool = True) -> str:
+        return self._run([sys.executable, "-m", "edge", *arguments], dict(os.environ), check=check)
+
+    def _run(self, argv: list[str], env: dict[str, str], *, check: bool = True) -> str:
+        done = subprocess.run(argv, env=env, cwd=self.home, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        if check and done.returncode != 0:
+            said = done.stderr[-2000:]
+            raise Permanent("A command failed", command=" ".join(argv[1:]), status=done.returncode, said=said)
+        return done.stdout if done.returncode == 0 else ""
+
+    def _write(self, more: dict[str, Any]) -> None:
+        said = {"started": {name: process.model_dump() for name, process in self._started.items()}, **more}
+        draft = self._state.with_suffix(".tmp")
+        draft.write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+        draft.replace(self._state)
+
+    def _read_started(self) -> dict[str, Started]:
+        if not self._state.exists():
+            return {}
+        try:
+            said = orjson.loads(self._state.read_bytes())["started"]
+        except (orjson.JSONDecodeError, KeyError) as broken:
+            raise EdgeError("The state file cannot be read", file=self._state) from broken
+        return {name: Started.model_validate(process) for name, process in said.items()}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0).is_success
+    except httpx.HTTPError:
+        return False
