@@ -17,7 +17,7 @@ TenantName = Annotated[str, StringConstraints(pattern=_DNS_LABEL)]
 StampName = Annotated[str, StringConstraints(pattern=_DNS_LABEL)]
 """A stamp: a DNS label, since it is written into labels of the objects it creates."""
 
-DeviceId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]|\.(?!\.)){0,126}$")]
+DeviceId = Annotated[str, StringConstraints(max_length=127, pattern=r"^[A-Za-z0-9](\.?[A-Za-z0-9_-])*$")]
 """A device: letters, digits, `-`, `_` and single dots, at most 127 characters; never a path."""
 
 SemVer = Annotated[str, StringConstraints(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]{1,64})?$")]
