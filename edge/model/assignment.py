@@ -8,8 +8,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from edge.model.base import Value
-from edge.model.names import SiteName, TenantName
-from edge.model.site import OfflinePolicy
+from edge.model.site import OfflinePolicy, Site
 
 Template = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """Text in which `${device.id}`, `${device.serial}`, `${device.model}`, `${device.architecture}` and
@@ -59,14 +58,19 @@ class RuleAnswer(Value):
 
 
 class Assignment(Value):
-    """What a device becomes. `rule` decided it; `why` says so in a sentence."""
+    """Where a device belongs; `site` is None when no rule matches. `answers`: of the rules asked, in order."""
 
-    site: SiteName
-    tenant: TenantName
-    region: str = Field(min_length=1, max_length=63)
-    role: str
-    labels: dict[str, str] = {}
-    when_offline: OfflinePolicy
-    time_zone: str
-    rule: str
-    why: str
+    site: Site | None
+    answers: tuple[RuleAnswer, ...]
+
+    @property
+    def rule(self) -> str | None:
+        """The name of the rule that decided."""
+        return self.answers[-1].rule if self.site else None
+
+    @property
+    def why(self) -> str:
+        """One sentence: the rule that decided, or why each of them did not match."""
+        if self.site is not None:
+            return f"Rule {self.answers[-1].rule!r} matches: {self.answers[-1].why}"
+        return "; ".join(f"rule {answer.rule!r} does not match: {answer.why}" for answer in self.answers)

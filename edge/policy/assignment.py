@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,8 +12,10 @@ from pydantic import ValidationError
 from edge.errors import InvalidInput
 from edge.model.assignment import Assignment, AssignmentRule, AssignmentRules, RuleAnswer
 from edge.model.device import DeviceFacts, Registration
+from edge.model.site import Site
 from edge.policy.yaml_text import parse_yaml
 
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _PLACE = re.compile(r"\$\{([^}]*)\}")
 _SAMPLE = Registration(device_id="sample", certificate="", facts=DeviceFacts(serial="sample"))
 
@@ -45,29 +46,17 @@ def parse_rules(text: str | bytes, origin: str) -> AssignmentRules:
     return rules
 
 
-def assign(registration: Registration, rules: AssignmentRules) -> Assignment | None:
-    """What the first matching rule makes of a device; None when no rule matches (`explain` says why).
+def assign(registration: Registration, rules: AssignmentRules) -> Assignment:
+    """The site that the first matching rule gives a device, with what each rule asked said; no site when none matches.
 
     Raises InvalidInput when a rule gives no usable name for this device, or its expression is no condition.
     """
+    answers: list[RuleAnswer] = []
     for rule in rules.rules:
-        answer = _answer(rule, registration)
-        if answer.matched:
-            return _assignment(rule, registration, answer.why)
-    return None
-
-
-def explain(registration: Registration, rules: AssignmentRules) -> tuple[RuleAnswer, ...]:
-    """What each rule says about a device, in order, ending with the one that decides."""
-    return tuple(_until_decided(registration, rules))
-
-
-def _until_decided(registration: Registration, rules: AssignmentRules) -> Iterator[RuleAnswer]:
-    for rule in rules.rules:
-        answer = _answer(rule, registration)
-        yield answer
-        if answer.matched:
-            return
+        answers.append(_answer(rule, registration))
+        if answers[-1].matched:
+            return Assignment(site=_site(rule, registration), answers=tuple(answers))
+    return Assignment(site=None, answers=tuple(answers))
 
 
 def _answer(rule: AssignmentRule, registration: Registration) -> RuleAnswer:
@@ -84,7 +73,7 @@ def _answer(rule: AssignmentRule, registration: Registration) -> RuleAnswer:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(expression: str) -> Any:  # noqa: ANN401 - the package has no types
+def _compiled(expression: str) -> Any:
     try:
         return cel.compile(expression)
     except ValueError as error:
@@ -96,27 +85,32 @@ def _facts(registration: Registration) -> dict[str, Any]:
     return {"id": registration.device_id, **registration.facts.model_dump()}
 
 
-def _assignment(rule: AssignmentRule, registration: Registration, why: str) -> Assignment:
-    known = _known(rule, registration)
+def _site(rule: AssignmentRule, registration: Registration) -> Site:
     try:
-        return Assignment(
-            site=_filled(rule.site, known),
-            tenant=_filled(rule.tenant, known),
-            region=_filled(rule.region, known),
-            role=rule.role,
-            labels={name: _filled(value, known) for name, value in rule.labels.items()},
-            when_offline=rule.when_offline,
-            time_zone=rule.time_zone,
-            rule=rule.name,
-            why=f"Rule {rule.name!r}: {why}",
-        )
+        return _filled_site(rule, _known(rule, registration))
     except ValidationError as error:
         fault: Any = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        what = "The rule gives this device no usable name"
-        raise InvalidInput(
-            what, rule=rule.name, device=registration.device_id, field=field, value=str(fault.get("input"))[:200]
-        ) from error
+        where = {"field": ".".join(str(part) for part in fault["loc"]), "value": str(fault.get("input"))[:200]}
+        raise _unusable(rule, registration, where) from error
+    except InvalidInput as error:
+        raise _unusable(rule, registration, error.where) from error
+
+
+def _filled_site(rule: AssignmentRule, known: dict[str, str]) -> Site:
+    return Site(
+        name=_filled(rule.site, known),
+        tenant=_filled(rule.tenant, known),
+        region=_word("region", rule.region, known),
+        role=rule.role,
+        labels={name: _word(f"labels.{name}", value, known) for name, value in rule.labels.items()},
+        when_offline=rule.when_offline,
+        time_zone=rule.time_zone,
+    )
+
+
+def _unusable(rule: AssignmentRule, registration: Registration, where: dict[str, str]) -> InvalidInput:
+    what = "The rule gives this device no usable name"
+    return InvalidInput(what, rule=rule.name, device=registration.device_id, **where)
 
 
 def _known(rule: AssignmentRule, registration: Registration) -> dict[str, str]:
@@ -128,6 +122,14 @@ def _known(rule: AssignmentRule, registration: Registration) -> dict[str, str]:
         "device.architecture": facts.architecture,
         "device.location": facts.location,
     }
+
+
+def _word(field: str, template: str, known: dict[str, str]) -> str:
+    """Regions and labels end in Kubernetes labels, so what a device says of itself may not break their form."""
+    word = _filled(template, known)
+    if not _LABEL_VALUE.fullmatch(word):
+        raise InvalidInput("This is no value for a label", field=field, value=word)
+    return word
 
 
 def _filled(template: str, known: dict[str, str]) -> str:

@@ -1,0 +1,33 @@
+"""What the gateway counts, in a registry of its own so that two gateways in one process do not mix."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class GatewayMetrics:
+    """Counters and gauges; `text` gives them in Prometheus' format. Labels hold only words this package chose."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.accepted = self._counter("events_accepted", "Events stored, or taken up at once", "type")
+        self.duplicate = self._counter("events_duplicate", "Events that had been there before")
+        self.superseded = self._counter("events_superseded", "Registrations older than the one on record")
+        self.rejected = self._counter("requests_rejected", "Requests refused; nothing of them was stored", "reason")
+        self.sent = self._counter("registrations_sent", "Registrations passed on to the Prefect server")
+        self.batches = self._counter("batches_sent", "Prefect events sent, one for many registrations")
+        self.resent = self._counter("batches_resent", "Batches sent again because no run had claimed them")
+        self.send_failures = self._counter("send_failures", "Tries to pass a batch on that failed", "code")
+        self.pending = Gauge("edge_gateway_pending", "Registrations not passed on yet", registry=self.registry)
+        self.seconds = Histogram(
+            "edge_gateway_request_seconds", "Time to answer POST /events", buckets=_SECONDS, registry=self.registry
+        )
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"edge_gateway_{name}", what, labels, registry=self.registry)

@@ -1,0 +1,58 @@
+"""What a gateway can be told."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, model_validator
+
+from edge.errors import InvalidInput
+from edge.model.base import Value
+from edge.model.names import SiteName
+from edge.settings import Settings
+
+
+class GatewaySettings(Value):
+    """How a gateway takes events and passes them on. Times are in seconds, sizes in bytes.
+
+    `name` becomes part of the resource id of the Prefect events, `edge.gateway.<name>`. Several secrets may be active
+    at once, so that they can be changed without a gap.
+    """
+
+    name: SiteName = "main"
+    tokens: tuple[SecretStr, ...] = ()
+    hmac_keys: tuple[SecretStr, ...] = ()
+    signature_age_s: int = Field(default=300, ge=1)
+    """How far a signature's timestamp may be from now."""
+    allowed_origins: tuple[str, ...] = ("eventgrid.azure.net",)
+    """Senders that may announce themselves with the CloudEvents OPTIONS handshake."""
+    allowed_rate: int = Field(default=6000, ge=1)
+    """Requests a minute that a sender is told it may send."""
+    max_body: int = Field(default=1024 * 1024, ge=1024)
+    """Event Grid delivers at most 1 MiB at once."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    dispatch: bool = True
+    """Whether this process passes events on. Of several gateways on one ledger, one should."""
+    window_s: float = Field(default=1.0, ge=0)
+    """How long registrations are collected before they are passed on together."""
+    batch_size: int = Field(default=200, ge=1, le=1000)
+    poll_s: float = Field(default=1.0, gt=0)
+    """How often the ledger is asked for what another gateway, or this one before a restart, has stored."""
+    resend_after_s: float = Field(default=90.0, gt=0)
+    """A batch that no run has claimed by then is sent again; the pause doubles each time, up to an hour."""
+    remember_s: float = Field(default=2 * 86400.0, ge=86400)
+    """How long an event's id is remembered: at least a day."""
+
+    @model_validator(mode="after")
+    def _has_usable_secrets(self) -> GatewaySettings:
+        for field, secrets in (("tokens", self.tokens), ("hmac_keys", self.hmac_keys)):
+            if any(len(secret.get_secret_value()) < 16 for secret in secrets):
+                raise InvalidInput("A secret of the gateway has fewer than 16 characters", field=field)
+        if not self.tokens and not self.hmac_keys:
+            remedy = "Set EDGE_GATEWAY_TOKENS or EDGE_GATEWAY_HMAC_KEYS to a JSON list of secrets"
+            raise InvalidInput("The gateway has no secret, so it could let nobody in", field="tokens", remedy=remedy)
+        return self
+
+
+def gateway_settings(settings: Settings, **changes: object) -> GatewaySettings:
+    """The gateway's settings with the secrets of the environment. Raises InvalidInput or pydantic's ValidationError."""
+    secrets = {"tokens": settings.gateway_tokens, "hmac_keys": settings.gateway_hmac_keys}
+    return GatewaySettings.model_validate(secrets | changes)
