@@ -18,3 +18,10 @@ class AuditEntry(Value):
     detail: dict[str, str | int | float | bool | None] = {}
     previous: str
     digest: str
+
+
+class VerifiedChain(Value):
+    """A trail up to row `count`, whose digest is `head`. Kept elsewhere, it proves later that nothing was rewritten."""
+
+    count: int = Field(ge=0)
+    head: str = Field(pattern=r"^[0-9a-f]{64}$")

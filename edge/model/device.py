@@ -56,3 +56,14 @@ class Device(Value):
     site: SiteName | None = None
     reason: str = ""
     """Why it is quarantined or failed; empty otherwise."""
+
+
+class DeviceClaim(Value):
+    """A registration for a device id under another key than the one on record: a changed device, or an impostor."""
+
+    device_id: DeviceId
+    key: str
+    """SHA-256 in hex of the claimed public key, or `unreadable:` and the digest of what was sent instead."""
+    registration: Registration
+    first_at: AwareDatetime
+    last_at: AwareDatetime

@@ -30,3 +30,27 @@ class IncomingEvent(Value):
     subject: str = Field(default="", max_length=1024)
     time: AwareDatetime
     data: dict[str, Any] = {}
+
+
+EventKey = tuple[str, str]
+"""`source` and `id`: what makes an event unique."""
+
+
+class StoredEvent(Value):
+    """An event in the inbox, and how far it has come."""
+
+    event: IncomingEvent
+    state: EventState
+    received_at: AwareDatetime
+    batch: str | None = None
+    """The batch it was last sent in."""
+    sent_at: AwareDatetime | None = None
+    sends: int = 0
+    """How often it was sent."""
+    claimed_at: AwareDatetime | None = None
+    """When a run took it to work on it."""
+
+    @property
+    def key(self) -> EventKey:
+        """What the inbox knows it by."""
+        return (self.event.source, self.event.id)

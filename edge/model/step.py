@@ -42,3 +42,16 @@ class StepRecord(Value):
     ended_at: AwareDatetime | None = None
     detail: Detail = {}
     cause: Cause | None = None
+
+
+class StepTiming(Value):
+    """How long a step took over many subjects: wall-clock seconds of the last try of those that are done."""
+
+    step: str
+    done: int
+    failed: int
+    open: int
+    """Begun, and neither done nor failed."""
+    median_s: float | None = None
+    p95_s: float | None = None
+    longest_s: float | None = None

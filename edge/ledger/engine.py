@@ -1,0 +1,132 @@
+"""How the ledger talks to SQLite and PostgreSQL: connections, durability, and who waits for whom."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+
+from edge.errors import InvalidInput, LedgerBusy
+
+WRITES: Final = "edge_writes"
+"""Execution option of connections whose transactions write."""
+BUSY_S: Final = 30
+"""How long a lock or a connection is waited for, in seconds."""
+_POOL: Final = 8
+_SYNCHRONOUS: Final = {"normal", "full", "extra"}
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def open_engine(text: str) -> Engine:
+    """An engine for the URL, `sqlite:///FILE` or `postgresql://…`.
+
+    SQLite takes `?synchronous=full` (or `extra`): each commit is then on the disk before it is answered. Raises
+    InvalidInput for any other URL; what is wrong is said without repeating it, since it may hold a password.
+    """
+    url = _parse(text)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.get_backend_name() == "postgresql":
+        return _postgres(url)
+    raise InvalidInput("The ledger needs SQLite or PostgreSQL", field="ledger_url", value=url.drivername)
+
+
+def _parse(text: str) -> URL:
+    try:
+        return make_url(text)
+    except exc.ArgumentError as theirs:
+        raise InvalidInput("Not an SQLAlchemy URL", field="ledger_url") from theirs
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _engine(url: URL, **options: Any) -> Engine:
+    return create_engine(
+        url,
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_timeout=BUSY_S,
+        hide_parameters=True,
+        json_serializer=_json,
+        json_deserializer=orjson.loads,
+        **options,
+    )
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise InvalidInput("The ledger needs a file", field="ledger_url", value=url.render_as_string())
+    level = str(url.query.get("synchronous", "normal")).lower()
+    if level not in _SYNCHRONOUS:
+        raise InvalidInput("Not a level of synchronous", field="ledger_url", value=level)
+    _make_file(Path(url.database))
+    engine = _engine(url.difference_update_query(["synchronous"]), connect_args={"timeout": BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA synchronous = {level}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later cannot wait for the lock: it fails at once.
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _make_file(path: Path) -> None:
+    """Registrations are nobody else's business: the file is its owner's alone, and so are the log files beside it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as theirs:
+        raise InvalidInput(f"The ledger's file cannot be opened: {theirs.strerror}", file=path) from theirs
+
+
+def use_write_ahead_log(engine: Engine) -> None:
+    """Switch a SQLite file to WAL, for good. The switch needs the file for itself and does not wait, so we do."""
+    until = time.monotonic() + BUSY_S
+    connection = engine.raw_connection()
+    try:
+        while not _switched(connection.cursor()):
+            if time.monotonic() > until:
+                raise LedgerBusy("The ledger's file is in use by a program that keeps its lock")
+            time.sleep(0.02)
+    finally:
+        connection.close()
+
+
+def _switched(cursor: Any) -> bool:
+    try:
+        (mode,) = cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+    except sqlite3.OperationalError as theirs:
+        if "locked" not in str(theirs):
+            raise
+        return False
+    return bool(mode == "wal")
+
+
+def _postgres(url: URL) -> Engine:
+    if "+" not in url.drivername:
+        url = url.set(drivername="postgresql+psycopg")
+    patience = f"-c lock_timeout={BUSY_S}s -c statement_timeout={2 * BUSY_S}s -c timezone=UTC"
+    try:
+        return _engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10, "options": patience})
+    except ModuleNotFoundError as theirs:
+        remedy = "Install the package with its extra `postgres`"
+        raise InvalidInput("The driver of PostgreSQL is not installed", remedy=remedy, field="ledger_url") from theirs

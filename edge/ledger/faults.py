@@ -1,0 +1,50 @@
+"""What the database says when it fails, in the words of our error tree. Nothing of SQLAlchemy leaves the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import exc
+
+from edge.errors import CredentialRejected, EdgeError, InvalidInput, LedgerBusy, LedgerMismatch, WriteConflict
+
+_DEADLOCK, _NOT_SERIAL = "40P01", "40001"
+_BAD_LOGIN = ("28000", "28P01")
+_UNUSABLE = ("readonly database", "unable to open database file", "not a database", "no such table", "malformed")
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise SQLAlchemy's errors as ours, the original as their cause."""
+    try:
+        yield
+    except exc.SQLAlchemyError as theirs:
+        raise translate(theirs) from theirs
+
+
+def translate(theirs: exc.SQLAlchemyError) -> EdgeError:
+    """Our error for theirs. Only the database's own sentence is kept: statements and parameters stay out of it."""
+    if not isinstance(theirs, exc.DBAPIError):
+        busy = isinstance(theirs, exc.TimeoutError)
+        return LedgerBusy("No free connection") if busy else InvalidInput(_said(theirs))
+    said, state = _said(theirs.orig), str(getattr(theirs.orig, "sqlstate", None) or "")
+    if state in (_DEADLOCK, _NOT_SERIAL):
+        return WriteConflict(f"Two writers of the ledger met: {said}")
+    if state in _BAD_LOGIN or "password authentication failed" in said:
+        return CredentialRejected(f"The ledger's database refuses the login: {said}")
+    if any(words in said for words in _UNUSABLE):
+        return LedgerMismatch(f"The ledger's database cannot be used: {said}")
+    return _by_kind(theirs, said)
+
+
+def _by_kind(theirs: exc.DBAPIError, said: str) -> EdgeError:
+    if isinstance(theirs, exc.IntegrityError):
+        return LedgerMismatch(f"The ledger refuses the row: {said}")
+    if isinstance(theirs, exc.DataError | exc.StatementError) and not isinstance(theirs, exc.OperationalError):
+        return InvalidInput(f"The ledger cannot store the value: {said}")
+    return LedgerBusy(f"The ledger's database did not do it: {said}")
+
+
+def _said(theirs: BaseException | None) -> str:
+    return str(theirs).strip().partition("\n")[0]

@@ -1,0 +1,134 @@
+"""The inbox: events are stored before they are answered, and stay until a run has handled them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, or_, select, update
+
+from edge.errors import LedgerMismatch
+from edge.ledger.store import Book, Row
+from edge.ledger.tables import inbox
+from edge.ledger.writer import Transaction
+from edge.model.event import EventKey, EventState, IncomingEvent, StoredEvent
+from edge.policy.audit import canonical
+
+_THIS = (inbox.c.source == bindparam("a"), inbox.c.id == bindparam("b"))
+_OPEN = (EventState.STORED, EventState.SENT)
+_SEND = (
+    update(inbox)
+    .where(*_THIS, inbox.c.state.in_(_OPEN))
+    .values(state=EventState.SENT, batch=bindparam("new_batch"), sent_at=bindparam("new_at"), sends=inbox.c.sends + 1)
+)
+_HANDLE = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(state=bindparam("new_state"))
+_DIGEST = select(inbox.c.digest).where(*_THIS)
+
+
+class Inbox(Book):
+    """Events on their way from the gateway to a run."""
+
+    def _prepare(self) -> None:
+        """The statement that stores an event unless it is there."""
+        add = self._store.upsert(inbox).on_conflict_do_nothing(index_elements=[inbox.c.source, inbox.c.id])
+        self._add = add.returning(inbox.c.sequence)
+
+    def add(self, events: Sequence[IncomingEvent], *, at: datetime) -> list[bool]:
+        """Store all of them, or none; answers for each whether it is new (False: it was there before).
+
+        Raises LedgerMismatch when an event with the same source and id but another content is there.
+        """
+        return self._store.write(lambda txn: [self._added(txn, event, at) for event in events])
+
+    def purge(self, before: datetime) -> int:
+        """Forget events received before then that nothing has to be done for any more; answers how many."""
+        closed = inbox.c.state.not_in(_OPEN)
+        old = delete(inbox).where(inbox.c.received_at < before, closed)
+        return self._store.write(lambda txn: txn.connection.execute(old).rowcount)
+
+    def pending(self, limit: int = 1000) -> tuple[StoredEvent, ...]:
+        """Events that were never sent, oldest first."""
+        return self._find(inbox.c.state == EventState.STORED, limit=limit)
+
+    def mark_sent(self, keys: Iterable[EventKey], batch: str) -> int:
+        """They were passed on, in this batch, now; answers how many of them were still open."""
+        return self._mark(_SEND, keys, new_batch=batch)
+
+    def unclaimed(
+        self, sent_before: datetime, *, claimed_before: datetime | None = None, limit: int = 1000
+    ) -> tuple[StoredEvent, ...]:
+        """Events that were sent before then and that no run has taken.
+
+        With `claimed_before` also those that a run took before then, and has not handled: it may be dead.
+        """
+        lost: ColumnElement[bool] = inbox.c.claimed_at.is_(None)
+        if claimed_before is not None:
+            lost = or_(lost, inbox.c.claimed_at < claimed_before)
+        return self._find(inbox.c.state == EventState.SENT, inbox.c.sent_at < sent_before, lost, limit=limit)
+
+    def claim(self, batch: str, *, by: str = "", stale_before: datetime | None = None) -> tuple[StoredEvent, ...]:
+        """Take what is still to do in a batch; answers the events, oldest first.
+
+        `by` says who takes them, for instance the id of the run: what another has taken is left alone, unless that was
+        before `stale_before`. Whoever claims again under the same name gets its own again.
+        """
+        return self._store.write(partial(_claim, batch, by, stale_before))
+
+    def mark_handled(self, keys: Iterable[EventKey], state: EventState = EventState.HANDLED) -> int:
+        """They are done with (HANDLED or SUPERSEDED); answers how many of them were still open."""
+        return self._mark(_HANDLE, keys, new_state=state)
+
+    def counts(self) -> dict[EventState, int]:
+        """How many events there are in each state."""
+        wanted = select(inbox.c.state, func.count()).group_by(inbox.c.state)
+        with self._store.read() as connection:
+            found = Counter({EventState(state): count for state, count in connection.execute(wanted)})
+        return {state: found[state] for state in EventState}
+
+    def _added(self, txn: Transaction, event: IncomingEvent, at: datetime) -> bool:
+        digest = _digest(event)
+        blank: Row = {"state": EventState.STORED, "received_at": at, "sends": 0, "claimed_by": ""}
+        row = {**event.model_dump(), **blank, "digest": digest}
+        if txn.connection.execute(self._add, row).one_or_none() is not None:
+            return True
+        known = txn.connection.execute(_DIGEST, {"a": event.source, "b": event.id}).scalar_one()
+        if known != digest:
+            raise LedgerMismatch("Another event came with this id before", source=event.source, id=event.id)
+        return False
+
+    def _mark(self, change: Any, keys: Iterable[EventKey], **new: object) -> int:
+        rows = [{"a": source, "b": name, **new} for source, name in keys]
+
+        def write(txn: Transaction) -> int:
+            at = {"new_at": txn.at} if "new_batch" in new else {}
+            return sum(txn.connection.execute(change, {**row, **at}).rowcount for row in rows)
+
+        return self._store.write(write)
+
+    def _find(self, *where: ColumnElement[bool], limit: int) -> tuple[StoredEvent, ...]:
+        wanted = select(inbox).where(*where).order_by(inbox.c.sequence).limit(limit)
+        with self._store.read() as connection:
+            return tuple(_stored(row) for row in connection.execute(wanted).mappings())
+
+
+def _claim(batch: str, by: str, stale_before: datetime | None, txn: Transaction) -> tuple[StoredEvent, ...]:
+    free = or_(inbox.c.claimed_at.is_(None), inbox.c.claimed_by == by)
+    if stale_before is not None:
+        free = or_(free, inbox.c.claimed_at < stale_before)
+    take = update(inbox).where(inbox.c.batch == batch, inbox.c.state.in_(_OPEN), free)
+    rows = txn.connection.execute(take.values(claimed_at=txn.at, claimed_by=by).returning(inbox)).mappings()
+    return tuple(_stored(row) for row in sorted(rows, key=lambda row: int(row["sequence"])))
+
+
+def _digest(event: IncomingEvent) -> str:
+    return sha256(canonical(event.model_dump(mode="json")).encode()).hexdigest()
+
+
+def _stored(row: RowMapping) -> StoredEvent:
+    event = IncomingEvent.model_validate({field: row[field] for field in IncomingEvent.model_fields})
+    fields = {field: row[field] for field in StoredEvent.model_fields if field != "event"}
+    return StoredEvent(event=event, **fields)

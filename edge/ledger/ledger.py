@@ -1,0 +1,72 @@
+"""The ledger as a whole: one database, opened, with its books."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import text
+
+from edge.ledger.audit import Audit
+from edge.ledger.devices import Devices
+from edge.ledger.engine import open_engine, utc_now
+from edge.ledger.inbox import Inbox
+from edge.ledger.migrate import prepare
+from edge.ledger.rollouts import Rollouts
+from edge.ledger.sites import Sites, Tenants
+from edge.ledger.stamps import Stamps
+from edge.ledger.steps import Steps
+from edge.ledger.store import Store
+
+ACTOR = "edge-platform"
+
+
+class Ledger:
+    """The platform's memory. One object serves all threads of a process; many processes may share one database.
+
+    Every method that changes something returns when the change is durable. Without a database that answers they raise
+    LedgerBusy. Nothing secret belongs in here: no credential, key or token.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.tenants = Tenants(store)
+        self.sites = Sites(store)
+        self.devices = Devices(store)
+        self.stamps = Stamps(store)
+        self.rollouts = Rollouts(store)
+        self.steps = Steps(store)
+        self.inbox = Inbox(store)
+        self.audit = Audit(store)
+
+    @classmethod
+    def open(cls, url: str, *, now: Callable[[], datetime] = utc_now, migrate: bool = True, actor: str = ACTOR) -> Self:
+        """Open the database at an SQLAlchemy URL, `sqlite:///FILE` or `postgresql://…`; bring its tables up to date.
+
+        `now` gives the times of rows, `actor` is who the audit trail says did it. Raises InvalidInput for a URL that is
+        not usable, LedgerMismatch for a database of another version, LedgerBusy when there is no answer.
+        """
+        engine = open_engine(url)
+        try:
+            prepare(engine, migrate=migrate)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(Store(engine, now, actor))
+
+    def check(self) -> None:
+        """Ask the database for an answer. Raises LedgerBusy."""
+        with self._store.read() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Finish the writes that are under way and give everything back. May be called twice."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

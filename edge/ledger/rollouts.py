@@ -1,0 +1,207 @@
+"""Rollouts: the frozen plan, and a row per site that says how far it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+
+from edge.errors import LedgerMismatch, NotFound
+from edge.ledger.store import Book
+from edge.ledger.tables import rollout_sites, rollouts
+from edge.ledger.writer import Transaction
+from edge.model.outcome import Cause, Outcome, Status
+from edge.model.rollout import Rollout, RolloutPlan, RolloutState, SiteProgress
+from edge.policy.redact import text_without_secrets, without_secrets
+
+_SITE = (rollout_sites.c.rollout_id == bindparam("a"), rollout_sites.c.site == bindparam("b"))
+_BEGIN = update(rollout_sites).where(*_SITE).values(started_at=bindparam("new_started_at"))
+_FIND = select(rollout_sites.c.status, rollout_sites.c.cause).where(*_SITE)
+_FIELDS = ("status", "cause", "detail", "seconds", "ended_at")
+_END = update(rollout_sites).where(*_SITE).values({name: bindparam(f"new_{name}") for name in _FIELDS})
+
+
+class Rollouts(Book):
+    """Everything that was rolled out, and what is under way."""
+
+    def start(self, plan: RolloutPlan) -> Rollout:
+        """Freeze the plan and begin. The same plan again answers the rollout as it stands, with its progress.
+
+        Raises LedgerMismatch when another plan has this id.
+        """
+        self._store.write(partial(_start, plan))
+        return self.get(plan.rollout_id)
+
+    def unfinished(self, stamp: str, version: str, digest: str, sites: Iterable[str]) -> Rollout | None:
+        """The latest rollout of this content to exactly these sites that is still running."""
+        wanted = (
+            select(rollouts.c.rollout_id)
+            .where(rollouts.c.stamp == stamp, rollouts.c.version == version, rollouts.c.digest == digest)
+            .where(rollouts.c.cohort == _cohort(sites), rollouts.c.state == RolloutState.RUNNING)
+            .order_by(rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())
+            .limit(1)
+        )
+        with self._store.read() as connection:
+            found = connection.execute(wanted).scalar_one_or_none()
+        return None if found is None else self.get(found)
+
+    def get(self, rollout_id: str) -> Rollout:
+        """The rollout with all its sites, in the order of the plan. Raises NotFound."""
+        with self._store.read(snapshot=True) as connection:
+            row = _row(connection, rollout_id)
+            wanted = select(rollout_sites).where(rollout_sites.c.rollout_id == rollout_id)
+            order = (rollout_sites.c.wave, rollout_sites.c.position)
+            sites = tuple(_progress(site) for site in connection.execute(wanted.order_by(*order)).mappings())
+        return _rollout(row, sites)
+
+    def list(self, limit: int = 50) -> tuple[Rollout, ...]:
+        """The latest rollouts, newest first, without their sites; `tally` counts those."""
+        order = (rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())
+        with self._store.read() as connection:
+            rows = connection.execute(select(rollouts).order_by(*order).limit(limit)).mappings()
+            return tuple(_rollout(row, ()) for row in rows)
+
+    def count(self, stamp: str, version: str) -> int:
+        """How many rollouts of this stamp's version there have been."""
+        wanted = select(func.count()).where(rollouts.c.stamp == stamp, rollouts.c.version == version)
+        with self._store.read() as connection:
+            return connection.execute(wanted).scalar_one()
+
+    def tally(self, rollout_id: str) -> Counter[Status | None]:
+        """How many sites ended in each way; None counts those that have not ended. Empty for an unknown rollout."""
+        wanted = select(rollout_sites.c.status, func.count()).where(rollout_sites.c.rollout_id == rollout_id)
+        with self._store.read() as connection:
+            rows = connection.execute(wanted.group_by(rollout_sites.c.status)).all()
+        return Counter({Status(status) if status else None: count for status, count in rows})
+
+    def site_started(self, rollout_id: str, site: str) -> None:
+        """Work on the site begins, maybe once more. Raises NotFound."""
+        self._store.write(lambda txn: _site_started(txn, rollout_id, site))
+
+    def site_ended(self, rollout_id: str, outcome: Outcome) -> None:
+        """How the site did. A later outcome replaces an earlier one; the audit trail has both. Raises NotFound."""
+        self._store.write(lambda txn: _site_ended(txn, rollout_id, outcome))
+
+    def hold_rest(self, rollout_id: str) -> tuple[str, ...]:
+        """Mark the sites that were never started as held; answers which."""
+        return self._store.write(lambda txn: _hold_rest(txn, rollout_id))
+
+    def finish(self, rollout_id: str, state: RolloutState) -> None:
+        """Say how it ended. Raises NotFound, or LedgerMismatch when it ended in another way already."""
+        self._store.write(lambda txn: _finish(txn, rollout_id, state))
+
+
+def _cohort(sites: Iterable[str]) -> str:
+    return sha256("\n".join(sorted(sites)).encode()).hexdigest()
+
+
+def _row(connection: Connection, rollout_id: str, *, locked: bool = False) -> RowMapping:
+    wanted = select(rollouts).where(rollouts.c.rollout_id == rollout_id)
+    row = connection.execute(wanted.with_for_update() if locked else wanted).mappings().one_or_none()
+    if row is None:
+        raise NotFound("No such rollout", rollout=rollout_id)
+    return row
+
+
+def _rollout(row: RowMapping, sites: Sequence[SiteProgress]) -> Rollout:
+    plan = RolloutPlan.model_validate(row["plan"])
+    ended: datetime | None = row["ended_at"]
+    state = RolloutState(row["state"])
+    return Rollout(plan=plan, state=state, started_at=row["started_at"], ended_at=ended, sites=tuple(sites))
+
+
+def _progress(row: RowMapping) -> SiteProgress:
+    return SiteProgress.model_validate({field: row[field] for field in SiteProgress.model_fields})
+
+
+def _start(plan: RolloutPlan, txn: Transaction) -> None:
+    try:
+        row = _row(txn.connection, plan.rollout_id)
+    except NotFound:
+        _add(plan, txn)
+        return
+    if RolloutPlan.model_validate(row["plan"]) != plan:
+        raise LedgerMismatch("Another plan has this rollout's id", rollout=plan.rollout_id)
+
+
+def _add(plan: RolloutPlan, txn: Transaction) -> None:
+    places = [(wave.index, place, site) for wave in plan.waves for place, site in enumerate(wave.sites)]
+    row = {
+        "rollout_id": plan.rollout_id,
+        "stamp": plan.stamp,
+        "version": plan.version,
+        "digest": plan.digest,
+        "cohort": _cohort(site for _, _, site in places),
+        "state": RolloutState.RUNNING,
+        "plan": plan.model_dump(),
+        "started_at": txn.at,
+    }
+    txn.connection.execute(insert(rollouts), row)
+    blank = {"rollout_id": plan.rollout_id, "detail": {}, "seconds": 0.0}
+    rows = [{**blank, "wave": wave, "position": place, "site": site} for wave, place, site in places]
+    if rows:
+        txn.connection.execute(insert(rollout_sites), rows)
+    said = {"stamp": plan.stamp, "version": plan.version, "digest": plan.digest}
+    txn.audit("rollout.started", plan.rollout_id, {**said, "sites": len(places), "waves": len(plan.waves)})
+
+
+def _site_started(txn: Transaction, rollout_id: str, site: str) -> None:
+    found = txn.connection.execute(_BEGIN, {"a": rollout_id, "b": site, "new_started_at": txn.at}).rowcount
+    if not found:
+        raise NotFound("The rollout has no such site", rollout=rollout_id, site=site)
+
+
+def _site_ended(txn: Transaction, rollout_id: str, outcome: Outcome) -> None:
+    row: dict[str, Any] = {"a": rollout_id, "b": outcome.subject}
+    known = txn.connection.execute(_FIND, row).one_or_none()
+    if known is None:
+        raise NotFound("The rollout has no such site", rollout=rollout_id, site=outcome.subject)
+    cause = _safe(outcome.cause)
+    if (known.status, known.cause) == (outcome.status, cause):
+        return
+    new = {"new_status": outcome.status, "new_cause": cause, "new_seconds": outcome.seconds, "new_ended_at": txn.at}
+    txn.connection.execute(_END, {**row, **new, "new_detail": without_secrets(outcome.detail)})
+    code = outcome.cause.code if outcome.cause else None
+    seconds = round(outcome.seconds, 3)
+    txn.audit(
+        "rollout.site-ended",
+        f"{rollout_id}/{outcome.subject}",
+        {"status": outcome.status, "cause": code, "seconds": seconds},
+    )
+
+
+def _safe(cause: Cause | None) -> dict[str, Any] | None:
+    if cause is None:
+        return None
+    return cause.model_copy(update={"message": text_without_secrets(cause.message)}).model_dump()
+
+
+def _hold_rest(txn: Transaction, rollout_id: str) -> tuple[str, ...]:
+    row = _row(txn.connection, rollout_id, locked=True)
+    rest = (
+        update(rollout_sites)
+        .where(rollout_sites.c.rollout_id == row["rollout_id"])
+        .where(rollout_sites.c.status.is_(None), rollout_sites.c.started_at.is_(None))
+        .values(status=Status.HELD, ended_at=txn.at)
+        .returning(rollout_sites.c.site)
+    )
+    held = tuple(sorted(txn.connection.execute(rest).scalars()))
+    if held:
+        txn.audit("rollout.held", rollout_id, {"sites": len(held)})
+    return held
+
+
+def _finish(txn: Transaction, rollout_id: str, state: RolloutState) -> None:
+    row = _row(txn.connection, rollout_id, locked=True)
+    if row["state"] == state:
+        return
+    if row["state"] != RolloutState.RUNNING:
+        raise LedgerMismatch("The rollout has ended already", rollout=rollout_id, state=row["state"], given=state)
+    ended = update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(state=state, ended_at=txn.at)
+    txn.connection.execute(ended)
+    txn.audit("rollout.finished", rollout_id, {"state": state})

@@ -1,0 +1,61 @@
+"""What every book works with: reads beside each other, writes through the one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from edge.ledger.faults import our_errors
+from edge.ledger.writer import Write, Writer
+
+T = TypeVar("T")
+Upsert = sqlite.Insert | postgresql.Insert
+
+
+class Store:
+    """An open database. `now` gives the time of every row."""
+
+    def __init__(self, engine: Engine, now: Callable[[], datetime], actor: str) -> None:
+        self.engine = engine
+        self.now = now
+        self._writer = Writer(engine, now, actor)
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """A connection for reading. With `snapshot` all its reads see the same moment."""
+        # SQLite gives every transaction a snapshot, asked or not.
+        level = {"isolation_level": "REPEATABLE READ"} if snapshot and self.engine.dialect.name == "postgresql" else {}
+        with our_errors(), self.engine.connect() as connection:
+            yield connection.execution_options(**level)
+
+    def write(self, write: Write[T]) -> T:
+        """Do a write and come back when it is durable."""
+        return self._writer.run(write)
+
+    def upsert(self, table: Table) -> Upsert:
+        """An INSERT that knows `on_conflict_do_update`, in this database's dialect."""
+        return postgresql.insert(table) if self.engine.dialect.name == "postgresql" else sqlite.insert(table)
+
+    def close(self) -> None:
+        """Finish the writes and give the connections back."""
+        self._writer.close()
+        self.engine.dispose()
+
+
+class Book:
+    """One topic of the ledger."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Build the statements that are used often: building one costs more than running it."""
+
+
+Row = dict[str, Any]

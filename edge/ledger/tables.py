@@ -1,0 +1,174 @@
+"""What the ledger stores, table by table. A change here needs a migration; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from edge.ledger.columns import Json, Utc
+
+REVISION = "0001"
+"""The migration that makes these tables: what an up-to-date database says of itself."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("display_name", String, nullable=False),
+)
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("tenant", ForeignKey("tenants.name"), nullable=False, index=True),
+    Column("region", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("labels", Json, nullable=False),
+    Column("when_offline", String, nullable=False),
+    Column("time_zone", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("arc_id", String),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("state", String, nullable=False, index=True),
+    Column("registration", Json, nullable=False),
+    Column("key", String, nullable=False),
+    Column("registered_at", Utc, nullable=False),
+    Column("last_contact", Utc),
+    Column("tenant", ForeignKey("tenants.name")),
+    Column("site", ForeignKey("sites.name")),
+    Column("reason", Text, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("device_id", ForeignKey("devices.device_id"), primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("registration", Json, nullable=False),
+    Column("first_at", Utc, nullable=False),
+    Column("last_at", Utc, nullable=False),
+)
+
+stamps = Table(
+    "stamps",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    Column("content", Json, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("rollout_id", String, primary_key=True),
+    Column("stamp", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("cohort", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("plan", Json, nullable=False),
+    Column("started_at", Utc, nullable=False, index=True),
+    Column("ended_at", Utc),
+    Index("ix_rollouts_stamp", "stamp", "version"),
+)
+
+rollout_sites = Table(
+    "rollout_sites",
+    metadata,
+    Column("rollout_id", ForeignKey("rollouts.rollout_id"), primary_key=True),
+    Column("site", String, primary_key=True),
+    Column("wave", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("status", String),
+    Column("cause", Json),
+    Column("detail", Json, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("started_at", Utc),
+    Column("ended_at", Utc),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("work", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("step", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("ended_at", Utc),
+    Column("detail", Json, nullable=False),
+    Column("cause", Json),
+    sqlite_with_rowid=False,
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("id", String, nullable=False),
+    Column("type", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("time", Utc, nullable=False),
+    Column("data", Json, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("batch", String, index=True),
+    Column("received_at", Utc, nullable=False),
+    Column("sent_at", Utc),
+    Column("sends", Integer, nullable=False),
+    Column("claimed_at", Utc),
+    Column("claimed_by", String, nullable=False),
+    UniqueConstraint("source", "id"),
+    Index("ix_inbox_state", "state", "sequence"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", Utc, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String, nullable=False),
+    Column("digest", String, nullable=False),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("digest", String, nullable=False),
+)
