@@ -8,6 +8,7 @@ that was never asked may use the path another site gave for the same kind. That 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 from edge.clients.kube_errors import PathUnknown
 from edge.clients.kube_transport import Answer, Call
-from edge.errors import CredentialRejected, InvalidInput, NotFound
+from edge.errors import CredentialRejected, InvalidInput, NotFound, ServerFault
 
 _AGGREGATED = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
@@ -114,15 +115,14 @@ class SiteDiscovery:
                 self._own = self._fetch()
             return self._own
 
-    def resolve(self, api_version: str, kind: str) -> tuple[Resource, bool]:
-        """Where a kind lives, and whether that is certain. NotFound when the site does not serve it."""
-        own = self._own
-        if own is None:
-            hint = self._cache.hint(api_version, kind)
-            if hint is not None:
-                return hint, False
-        found = self.own().find(api_version, kind)
-        return (found, True) if found else (self.confirm(api_version, kind), True)
+    def resolve(self, api_version: str, kind: str) -> Resource:
+        """Where a kind lives, as far as is known without asking. NotFound when the site was asked and has it not."""
+        hint = self._cache.hint(api_version, kind) if self._own is None else None
+        return hint or self.certain(api_version, kind)
+
+    def certain(self, api_version: str, kind: str) -> Resource:
+        """Where a kind lives by the site's own list. NotFound when the site does not serve it."""
+        return self.own().find(api_version, kind) or self.confirm(api_version, kind)
 
     def confirm(self, api_version: str, kind: str) -> Resource:
         """Where a kind lives by the site's own list of this moment. NotFound when it does not serve it."""
@@ -141,20 +141,34 @@ class SiteDiscovery:
         if not group:
             return None
         try:
-            crds = self._send(Call("GET", _CRDS, about="CustomResourceDefinition")).json()["items"]
+            crds = self._send(Call("GET", _CRDS, about="CustomResourceDefinition")).json
         except (PathUnknown, CredentialRejected):
             return None
-        specs = (crd["spec"] for crd in crds)
-        fitting = [spec for spec in specs if spec["group"] == group and spec["names"]["kind"] == kind]
-        return next((_resource(api_version, kind, s["names"]["plural"], s["scope"]) for s in fitting), None)
+        with _shape_checked():
+            specs = (crd["spec"] for crd in crds["items"] or ())
+            fitting = [spec for spec in specs if spec["group"] == group and spec["names"]["kind"] == kind]
+            return next((_resource(api_version, kind, s["names"]["plural"], s["scope"]) for s in fitting), None)
 
     def _fetch(self) -> Discovery:
+        with _shape_checked():
+            return self._fetch_lists()
+
+    def _fetch_lists(self) -> Discovery:
         answers = [self._send(Call("GET", root, accept=_AGGREGATED, about="discovery")) for root in ("/api", "/apis")]
-        found = [answer.json() for answer in answers]
+        found = [answer.json for answer in answers]
         if all(one.get("kind") == "APIGroupDiscoveryList" for one in found):
             return self._cache.keep(b"\n".join(a.body for a in answers), lambda: _aggregated(found))
         lists = [self._send(Call("GET", path, about="discovery")) for path in _plain_paths(*found)]
-        return self._cache.keep(b"\n".join(a.body for a in lists), lambda: _plain([a.json() for a in lists]))
+        return self._cache.keep(b"\n".join(a.body for a in lists), lambda: _plain([a.json for a in lists]))
+
+
+@contextlib.contextmanager
+def _shape_checked() -> Iterator[None]:
+    """A list that has not the shape of one is the server's fault, not a crash of ours."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError) as theirs:
+        raise ServerFault("The site's list of kinds is not understood") from theirs
 
 
 def _plain_paths(core: dict[str, Any], groups: dict[str, Any]) -> list[str]:

@@ -53,22 +53,13 @@ class Call(NamedTuple):
     content_type: str = ""
     accept: str = "application/json"
     about: str = ""
-    etag: str = ""
 
 
 class Answer(NamedTuple):
-    """An answer in 2xx or 304."""
+    """An answer in 2xx: the object, and the bytes it came in."""
 
-    status: int
-    headers: Mapping[str, str]
+    json: dict[str, Any]
     body: bytes
-
-    def json(self) -> Any:
-        """The body as JSON. ServerFault when it is not."""
-        try:
-            return orjson.loads(self.body)
-        except orjson.JSONDecodeError as theirs:
-            raise ServerFault("The API server's answer is not JSON") from theirs
 
 
 class Transport:
@@ -86,7 +77,7 @@ class Transport:
         self._api.rest_client.pool_manager = _pool(access)
 
     def send(self, call: Call) -> Answer:
-        """The answer, tried again as the policy says. Raises one of ours for anything but 2xx and 304."""
+        """The answer, tried again as the policy says. Raises one of ours for anything but a JSON object in 2xx."""
         return self._retrier.run(lambda: self.send_once(call))
 
     def send_once(self, call: Call) -> Answer:
@@ -102,8 +93,8 @@ class Transport:
                 raise ServerFault("The API server's answer is longer than any answer should be", **where)
         except _FAULTS as theirs:
             raise kube_errors.from_exception(theirs, where) from theirs
-        if 200 <= response.status < 300 or response.status == 304:
-            return Answer(response.status, response.headers, body)
+        if 200 <= response.status < 300:
+            return Answer(_object(body, where), body)
         raise kube_errors.from_answer(response.status, body, response.headers, where)
 
     @contextlib.contextmanager
@@ -136,8 +127,6 @@ class Transport:
         headers = {**self._headers, "Accept": call.accept}
         if call.content_type:
             headers["Content-Type"] = call.content_type
-        if call.etag:
-            headers["If-None-Match"] = call.etag
         answer = self._api.call_api(
             call.method,
             self._server + call.path,
@@ -163,6 +152,17 @@ class Transport:
     def _where(self, call: Call) -> dict[str, str]:
         words = {"site": self.site, "object": call.about, "url": self._server}
         return {word: text for word, text in words.items() if text}
+
+
+def _object(body: bytes, where: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON object. What stands between us and a site may answer 200 with a page of its own."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as theirs:
+        raise ServerFault("The site's answer is not JSON", **where) from theirs
+    if not isinstance(found, dict):
+        raise ServerFault("The site's answer is not a JSON object", **where)
+    return found
 
 
 def _pool(access: SiteAccess) -> urllib3.PoolManager:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from enum import StrEnum
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -13,6 +13,7 @@ import orjson
 from edge.clients import kube_errors
 from edge.clients.kube_discovery import Resource
 from edge.clients.kube_errors import Gone
+from edge.clients.kube_page import read_page
 from edge.clients.kube_transport import Call, Transport
 from edge.errors import ServerFault, Transient
 
@@ -48,7 +49,7 @@ class Watching:
         self._seen: dict[str, dict[str, Any]] = {}
         self._position = ""
 
-    def events(self, within_s: float | None) -> Iterator[WatchEvent]:
+    def events(self, within_s: float | None) -> Generator[WatchEvent]:
         """See `SiteClient.watch`. Raises after several broken streams in a row without an event."""
         end = time.monotonic() + within_s if within_s is not None else None
         fruitless = 0
@@ -75,11 +76,12 @@ class Watching:
         items: list[dict[str, Any]] = []
         token = ""
         while True:
-            page = self._transport.send(self._call({"limit": "500", "continue": token})).json()
-            items.extend(page["items"])
-            token = page["metadata"].get("continue") or ""
+            answer = self._transport.send(self._call({"limit": "500", "continue": token})).json
+            page = read_page(answer, self._resource, self._transport.site)
+            items.extend(page.items)
+            token = page.token
             if not token:
-                self._position = page["metadata"]["resourceVersion"]
+                self._position = page.version
                 return items
 
     def _compare(self, items: list[dict[str, Any]]) -> Iterator[WatchEvent]:
@@ -113,19 +115,24 @@ class Watching:
                     return
 
     def _event(self, line: bytes) -> WatchEvent | None:
+        where = {"site": self._transport.site, "object": self._resource.kind}
         try:
             raw = orjson.loads(line)
-            kind, obj = raw["type"], raw["object"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as theirs:
-            raise ServerFault("A line of the watch is not an event", site=self._transport.site or None) from theirs
-        if kind == "ERROR":
-            where = {"site": self._transport.site, "object": self._resource.kind}
-            raise kube_errors.from_answer(int(obj.get("code", 500)), orjson.dumps(obj), {}, where)
-        self._position = obj["metadata"]["resourceVersion"]
+            if raw["type"] == "ERROR":
+                raise kube_errors.from_answer(raw["object"]["code"], orjson.dumps(raw["object"]), {}, where)
+            return self._change(raw["type"], raw["object"])
+        except (ValueError, KeyError, TypeError, AttributeError) as theirs:
+            raise ServerFault("A line of the watch is not an event", **where) from theirs
+
+    def _change(self, kind: str, obj: dict[str, Any]) -> WatchEvent | None:
+        position = obj["metadata"]["resourceVersion"]
         if kind == "BOOKMARK":
+            self._position = position
             return None
-        self._note(obj, gone=kind == Change.DELETED)
-        return WatchEvent(Change(kind), self._typed(obj))
+        event = WatchEvent(Change(kind), self._typed(obj))
+        self._note(obj, gone=event.change is Change.DELETED)
+        self._position = position
+        return event
 
     def _note(self, obj: dict[str, Any], *, gone: bool = False) -> None:
         meta = obj["metadata"]

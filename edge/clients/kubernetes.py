@@ -7,7 +7,7 @@ told from what `managedFields` says is ours. All calls are idempotent and have t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -16,6 +16,7 @@ import orjson
 from edge.clients.access import SiteAccess
 from edge.clients.kube_discovery import Discovery, DiscoveryCache, Resource, SiteDiscovery
 from edge.clients.kube_errors import Gone, PathUnknown
+from edge.clients.kube_page import Page, read_page
 from edge.clients.kube_transport import Answer, Call, Timeouts, Transport
 from edge.clients.kube_wait import Judge, Poll, wait_until_current
 from edge.clients.kube_watch import WatchEvent, Watching
@@ -52,7 +53,7 @@ class SiteClient:
     ) -> None:
         self.site = site
         self._transport = Transport(access, site, timeouts, retry)
-        self._discovery = SiteDiscovery(self._transport.send, cache or DiscoveryCache())
+        self._discovery = SiteDiscovery(self._transport.send, DiscoveryCache() if cache is None else cache)
 
     def __enter__(self) -> SiteClient:
         return self
@@ -66,8 +67,7 @@ class SiteClient:
 
     def version(self) -> dict[str, Any]:
         """The server's version, as `/version` gives it: `gitVersion`, `major`, `minor`, `platform`."""
-        answer: dict[str, Any] = self._transport.send(Call("GET", "/version", about="version")).json()
-        return answer
+        return self._transport.send(Call("GET", "/version", about="version")).json
 
     def discovery(self, *, refresh: bool = False) -> Discovery:
         """What this site serves; fetched once unless `refresh`."""
@@ -87,9 +87,7 @@ class SiteClient:
 
         def patch(resource: Resource) -> dict[str, Any]:
             path = _object_path(resource, ref) + query
-            call = Call("PATCH", path, body, content_type=_APPLY, about=str(ref))
-            applied: dict[str, Any] = self._transport.send(call).json()
-            return applied
+            return self._transport.send(Call("PATCH", path, body, content_type=_APPLY, about=str(ref))).json
 
         return self._on(ref.api_version, ref.kind, patch)
 
@@ -110,7 +108,7 @@ class SiteClient:
         for _ in range(_RESTARTS):
             try:
                 for page in self._pages(api_version, kind, namespace, query):
-                    yield from _fresh(page["items"], given)
+                    yield from _fresh(page.items, given)
                 return
             except Gone:
                 continue
@@ -118,13 +116,13 @@ class SiteClient:
 
     def watch(
         self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", within_s: float | None = None
-    ) -> Iterator[WatchEvent]:
+    ) -> Generator[WatchEvent]:
         """What is there, as ADDED, and then every change, until `within_s` seconds are over (None: no end).
 
         Broken connections are resumed, and after a 410 the kind is listed anew and compared, so that no change of
         state is missed; several changes in between may come as one.
         """
-        resource, _ = self._discovery.resolve(api_version, kind)
+        resource = self._discovery.certain(api_version, kind)
         return Watching(self._transport, resource, namespace, labels).events(within_s)
 
     def delete(self, ref: ObjectRef, *, propagation: str = "Background", uid: str = "") -> bool:
@@ -169,7 +167,7 @@ class SiteClient:
 
     def _on(self, api_version: str, kind: str, use: Callable[[Resource], T]) -> T:
         """Use a kind's path; when the server does not know the path, ask its own list and use what that says."""
-        resource, _ = self._discovery.resolve(api_version, kind)
+        resource = self._discovery.resolve(api_version, kind)
         try:
             return use(resource)
         except PathUnknown:
@@ -180,29 +178,25 @@ class SiteClient:
 
     def _get(self, ref: ObjectRef, send: Send) -> dict[str, Any]:
         def fetch(resource: Resource) -> dict[str, Any]:
-            found: dict[str, Any] = send(Call("GET", _object_path(resource, ref), about=str(ref))).json()
-            return found
+            return send(Call("GET", _object_path(resource, ref), about=str(ref))).json
 
         return self._on(ref.api_version, ref.kind, fetch)
 
-    def _pages(self, api_version: str, kind: str, namespace: str, query: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    def _pages(self, api_version: str, kind: str, namespace: str, query: Mapping[str, str]) -> Iterator[Page]:
         token = ""
         while True:
             page = self._page((api_version, kind), namespace, {**query, "continue": token}, self._transport.send)
             yield page
-            token = page["metadata"].get("continue") or ""
+            token = page.token
             if not token:
                 return
 
-    def _page(self, kind: tuple[str, str], namespace: str, query: Mapping[str, str], send: Send) -> dict[str, Any]:
+    def _page(self, kind: tuple[str, str], namespace: str, query: Mapping[str, str], send: Send) -> Page:
         text = urlencode({word: value for word, value in query.items() if value}, quote_via=quote)
 
-        def fetch(resource: Resource) -> dict[str, Any]:
-            page: dict[str, Any] = send(Call("GET", f"{resource.path(namespace)}?{text}", about=resource.kind)).json()
-            for item in page["items"]:  # a real server leaves these two out of lists
-                item.setdefault("apiVersion", resource.api_version)
-                item.setdefault("kind", resource.kind)
-            return page
+        def fetch(resource: Resource) -> Page:
+            call = Call("GET", f"{resource.path(namespace)}?{text}", about=resource.kind)
+            return read_page(send(call).json, resource, self.site)
 
         return self._on(*kind, fetch)
 
@@ -213,9 +207,9 @@ class SiteClient:
         if len(refs) > 1:
             kind = (refs[0].api_version, refs[0].kind)
             page = self._page(kind, refs[0].namespace, {"limit": str(_PAGE)}, self._transport.send_once)
-            by_ref = {_ref_in(refs[0], item): item for item in page["items"]}
+            by_ref = {_ref_in(refs[0], item): item for item in page.items}
             found = {ref: by_ref[ref] for ref in refs if ref in by_ref}
-            missing = [ref for ref in refs if ref not in by_ref] if page["metadata"].get("continue") else []
+            missing = [ref for ref in refs if ref not in by_ref] if page.token else []
         for ref in missing:
             try:
                 found[ref] = self._get(ref, self._transport.send_once)
