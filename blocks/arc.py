@@ -15,7 +15,7 @@ from edge.settings import Settings
 
 
 class ArcSubscription(Block):
-    """Azure Arc. The credential is found by Azure's own rules (workload or managed identity, environment, command line)."""
+    """Azure Arc. Azure's own rules find the credential: workload or managed identity, environment, command line."""
 
     _block_type_name = "Edge Arc subscription"
     _block_type_slug = "edge-arc-subscription"

@@ -1,7 +1,7 @@
 """Tell a Prefect server what it needs to know: blocks, work pools, limits, automations and deployments. Safe to repeat.
 
-Run `python -m deployments.apply` with `PREFECT_API_URL` and the `EDGE_*` settings of the environment. A block that exists
-already is left as it is, since somebody may have edited it, unless `--overwrite-blocks` is given.
+Run `python -m deployments.apply` with `PREFECT_API_URL` and the `EDGE_*` settings of the environment. A block that
+exists already is left as it is, since somebody may have edited it, unless `--overwrite-blocks` is given.
 """
 
 from __future__ import annotations

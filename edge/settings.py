@@ -52,6 +52,12 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.home / 'ledger.db'}"
 
     @property
+    def stamp_folders(self) -> tuple[Path, ...]:
+        """Where stamps are looked up by name: the folder that is set, then the shipped ones beside this package."""
+        own = (self.stamps,) if self.stamps else ()
+        return (*own, Path(__file__).parents[1] / "stamps")
+
+    @property
     def credentials_folder(self) -> Path:
         """Folder with one kubeconfig per site."""
         return self.credentials or self.home / "credentials"

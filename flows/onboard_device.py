@@ -1,4 +1,4 @@
-"""The runbook of onboarding: take the devices that registered together, let in who may come in, say why the others may not."""
+"""The runbook of onboarding: let in the registered devices that may come in, and say why the others may not."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from edge.model.names import DeviceId
 from edge.model.outcome import Outcome, Status
 from edge.policy.groups import in_groups
-from tasks.onboarding import onboard_devices, open_onboarding, settle_batch
+from tasks.onboarding import claim_batch, onboard_devices, open_onboarding, settle_batch
 from tasks.report import OnboardingReport
 
 MAX_THREADS = 16
 
 
 @flow(name="onboard-device", task_runner=ThreadPoolTaskRunner(max_workers=MAX_THREADS), persist_result=False)
-def onboard_device(  # noqa: PLR0913 - each is a field of the run form
+def onboard_device(
     devices: list[DeviceId],
     batch: str = "",
     ledger: str = "default",
@@ -40,10 +40,11 @@ def onboard_device(  # noqa: PLR0913 - each is a field of the run form
     """
     blocks = {"ledger": ledger, "credentials": credentials, "admission": admission, "arc": arc}
     with open_onboarding(blocks) as job:
+        taken = claim_batch(job, batch)
         report = OnboardingReport(len(devices))
         futures = [onboard_devices.submit(job, group) for group in in_groups(devices)]
         outcomes = report.follow(futures)
-        settle_batch(job, batch, outcomes)
+        settle_batch(job, taken)
         said = report.publish(outcomes)
     get_run_logger().info(said)
     return Failed(message=said) if _nobody_in(outcomes) else Completed(message=said)

@@ -54,7 +54,7 @@ def roll_out_stamp(
 
 
 def _roll_out_wave(job: RolloutJob, wave: Wave, report: RolloutReport) -> None:
-    """One task run per site, or per group of sites in a large wave; sites that ended in an earlier run are left alone."""
+    """One task run per site, or per group in a large wave; sites that ended in an earlier run are left alone."""
     ended = job.outcomes()
     todo = wave.model_copy(update={"sites": tuple(site for site in wave.sites if site not in ended)})
     report.follow(wave, [stamp_sites.submit(job, group) for group in groups(todo)])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from time import monotonic
 
 from prefect import get_run_logger, runtime, task
@@ -21,6 +20,7 @@ from edge.clients.kubernetes import SiteClient
 from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet
 from edge.ledger import Ledger
 from edge.model.device import Device, DeviceState
+from edge.model.event import EventKey
 from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.site import Site, SiteState
@@ -28,8 +28,12 @@ from edge.model.step import Detail, StepKey
 from edge.policy.assignment import assign, parse_rules
 from edge.policy.baseline import baseline_faults, baseline_objects
 from edge.policy.identity import check_identity
+from edge.policy.onboarding import onboarding_work
 from tasks.arc import ArcConnection
 from tasks.retry import DELAY_S, RETRIES, only_transient
+
+STALE_AFTER = timedelta(minutes=10)
+"""A run that took registrations and has not settled them by then is taken for dead."""
 
 OPEN = (DeviceState.REGISTERED, DeviceState.ONBOARDING, DeviceState.FAILED)
 
@@ -51,9 +55,8 @@ class OnboardingJob:
         self.arc = arc
 
     def key(self, device: Device, step: str) -> StepKey:
-        """The step's key: the same for the same certificate, so that another one is looked at afresh."""
-        certificate = sha256(device.registration.certificate.encode()).hexdigest()[:12]
-        return StepKey(work=f"onboarding:{device.device_id}:{certificate}", subject=device.device_id, step=step)
+        """The step's key, the same on every try."""
+        return StepKey(work=onboarding_work(device), subject=device.device_id, step=step)
 
 
 @contextmanager
@@ -69,6 +72,19 @@ def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
         )
 
 
+def claim_batch(job: OnboardingJob, batch: str) -> tuple[EventKey, ...]:
+    """Take the batch's registrations for this run, so that the gateway need not send them again."""
+    by = str(runtime.flow_run.id)
+    stale = datetime.now(UTC) - STALE_AFTER
+    return tuple(event.key for event in job.ledger.inbox.claim(batch, by=by, stale_before=stale)) if batch else ()
+
+
+def settle_batch(job: OnboardingJob, taken: tuple[EventKey, ...]) -> None:
+    """The batch's registrations are done with: each device's state says how it ended."""
+    if taken:
+        job.ledger.inbox.mark_handled(taken)
+
+
 @task(
     cache_policy=NO_CACHE,
     persist_result=False,
@@ -80,13 +96,15 @@ def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
 def onboard_devices(job: OnboardingJob, devices: tuple[str, ...]) -> list[Outcome]:
     """Let these devices in, one after the other. A device that may not come in is an outcome, not an exception.
 
-    Raises Transient while there are tries left and a device failed for a reason that may pass; those that ended stay so.
+    Raises Transient while there are tries left and a device failed for a reason that may pass; who ended stays so.
     """
     outcomes = [_onboard(job, job.ledger.devices.get(device)) for device in devices]
     again = [found for found in outcomes if found.cause is not None and found.cause.transient]
     if again and runtime.task_run.run_count <= RETRIES:
         names = ", ".join(found.subject for found in again)
-        raise NotYet("Devices will be tried again", devices=names, cause=again[0].cause.message if again[0].cause else "")
+        raise NotYet(
+            "Devices will be tried again", devices=names, cause=again[0].cause.message if again[0].cause else ""
+        )
     return outcomes
 
 
@@ -144,7 +162,7 @@ def _identify(job: OnboardingJob, device: Device) -> Detail:
 
 
 def _assigned(job: OnboardingJob, device: Device) -> Site:
-    """Decided afresh on each try: rules may have changed since a try that failed. A site once given stays the device's."""
+    """Decided afresh on each try: rules may have changed since a try that failed. A given site stays the device's."""
     assignment = assign(device.registration, job.rules)
     if assignment.site is None:
         remedy = "Add a rule for such devices, or correct the device's facts"
@@ -165,9 +183,7 @@ def _assigned(job: OnboardingJob, device: Device) -> Site:
 def _record_site(job: OnboardingJob, device: Device, site: Site) -> Detail:
     job.ledger.tenants.ensure(site.tenant)
     job.ledger.sites.put(site)
-    job.ledger.devices.move(
-        device.device_id, DeviceState.ONBOARDING, site=site.name, tenant=site.tenant, expected=OPEN
-    )
+    job.ledger.devices.move(device.device_id, DeviceState.ONBOARDING, site=site.name, tenant=site.tenant, expected=OPEN)
     return {"site": site.name, "tenant": site.tenant}
 
 

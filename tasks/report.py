@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -11,6 +11,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.futures import PrefectFuture, as_completed
 
+from edge.model.outcome import Outcome
 from edge.model.rollout import RolloutState, Wave
 from tasks.rollout import RolloutJob
 
@@ -23,19 +24,23 @@ class Progress:
     def __init__(self, title: str, total: int) -> None:
         self.title = title
         self.total = total
-        self._artifact = create_progress_artifact(progress=0.0, key=_key(title), description=title)
+        self._artifact = create_progress_artifact(progress=0.0, key=key_of(title), description=title)
         self._written = monotonic()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write again."""
+        return monotonic() - self._written >= EVERY_S
+
     def show(self, done: int) -> None:
-        """`done` of the total are done."""
-        if done < self.total and monotonic() - self._written < EVERY_S:
-            return
+        """Write that `done` of the total are done."""
         self._written = monotonic()
         share = 100.0 * done / self.total if self.total else 100.0
         update_progress_artifact(self._artifact, progress=share, description=f"{self.title}: {done} of {self.total}")
 
 
-def _key(title: str) -> str:
+def key_of(title: str) -> str:
+    """A title as the key of an artifact: small letters, digits and dashes."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in title.lower()).split())
 
 
@@ -46,15 +51,19 @@ class RolloutReport:
         self.job = job
         self.total = sum(len(wave.sites) for wave in job.plan.waves)
         self.progress = Progress(f"rollout {job.plan.stamp} {job.plan.version}", self.total)
-        self._done = len(job.outcomes())
         self._log = get_run_logger()
 
     def follow(self, wave: Wave, futures: Sequence[PrefectFuture[Any]]) -> None:
-        """Wait for the wave's tasks and show how far they are."""
+        """Wait for the wave's tasks and show how far they are. Raises what a task raised: that is a defect."""
         for future in as_completed(list(futures)):
-            self._done += int(future.result(raise_on_failure=True))
-            self.progress.show(self._done)
-        self._log.info("Wave %s is through: %d of %d sites done", wave.name, self._done, self.total)
+            future.result()
+            if self.progress.is_due:
+                self.progress.show(self._done())
+        self._log.info("Wave %s is through: %d of %d sites have ended", wave.name, self._done(), self.total)
+
+    def _done(self) -> int:
+        tally = self.job.ledger.rollouts.tally(self.job.plan.rollout_id)
+        return sum(count for status, count in tally.items() if status is not None)
 
     def publish(self, state: RolloutState) -> str:
         """Write the table with a row per site; answers one sentence for the run's state."""
@@ -69,6 +78,44 @@ class RolloutReport:
             }
             for row in rollout.sites
         ]
-        create_table_artifact(table=rows, key=_key(rollout.plan.rollout_id), description=f"{rollout.plan.stamp}: {state}")
-        counts = Counter(str(row["outcome"]) for row in rows)
-        return f"{state}: " + ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+        self.progress.show(self._done())
+        create_table_artifact(
+            table=rows, key=key_of(rollout.plan.rollout_id), description=f"{rollout.plan.stamp}: {state}"
+        )
+        return f"{state}: {tally(str(row['outcome']) for row in rows)}"
+
+
+class OnboardingReport:
+    """Progress and result of one onboarding run."""
+
+    def __init__(self, total: int) -> None:
+        self.progress = Progress("onboarding", total)
+
+    def follow(self, futures: Sequence[PrefectFuture[list[Outcome]]]) -> list[Outcome]:
+        """Wait for the tasks and show how far they are; answers how each device did."""
+        outcomes: list[Outcome] = []
+        for future in as_completed(list(futures)):
+            outcomes.extend(future.result())
+            if self.progress.is_due:
+                self.progress.show(len(outcomes))
+        return outcomes
+
+    def publish(self, outcomes: Sequence[Outcome]) -> str:
+        """Write the table with a row per device; answers one sentence for the run's state."""
+        rows = [
+            {
+                "device": outcome.subject,
+                "outcome": str(outcome.status),
+                "seconds": round(outcome.seconds, 1),
+                "cause": outcome.cause.message if outcome.cause else "",
+            }
+            for outcome in outcomes
+        ]
+        self.progress.show(len(outcomes))
+        create_table_artifact(table=rows, key="onboarding-result", description="How each device did")
+        return f"{len(outcomes)} devices: {tally(str(outcome.status) for outcome in outcomes)}"
+
+
+def tally(words: Iterable[str]) -> str:
+    """`2 failed, 9 succeeded`."""
+    return ", ".join(f"{count} {word}" for word, count in sorted(Counter(words).items()))

@@ -1,4 +1,4 @@
-"""The acts of a rollout: put a stamp on a site, and see that it works. Each site's steps are remembered by the ledger."""
+"""The acts of a rollout: put a stamp on a site, and see that it works. The ledger remembers each site's steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
-from edge.clients.files import find_stamp
+from edge.clients.files import find_stamp, read_stamp_folder
 from edge.clients.kubernetes import SiteClient
 from edge.errors import EdgeError, InvalidInput, SiteSilent, SiteUnreachable, Transient
 from edge.ledger import Ledger
@@ -71,7 +71,7 @@ def open_rollout(
     strategy: Strategy,
     blocks: Mapping[str, str],
 ) -> Iterator[RolloutJob]:
-    """Plan the rollout, or find the unfinished one with the same stamp, content, sites and parameters and go on with it.
+    """Plan the rollout, or go on with the unfinished one of the same stamp, content, sites and parameters.
 
     `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
     """
@@ -91,12 +91,10 @@ def _find(ledger: Ledger, stamp: str) -> Stamp:
     name, at, version = stamp.partition("@")
     if at:
         return ledger.stamps.get(name, version)
-    return parse_stamp(find_stamp(stamp, Settings().stamps))
+    return parse_stamp(read_stamp_folder(find_stamp(stamp, Settings().stamp_folders)))
 
 
-def _resume(
-    ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str]
-) -> RolloutPlan | None:
+def _resume(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str]) -> RolloutPlan | None:
     names = tuple(site.name for site in cohort)
     begun = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, names)
     if begun is None or begun.plan.parameters != dict(parameters):
@@ -200,7 +198,7 @@ def apply_objects(client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
 
 
 def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: float) -> Detail:
-    """Wait until every object is Current. Raises NotYet when the time is over, Rejected when one has failed for good."""
+    """Wait until every object is Current. Raises NotYet when the time is over, Rejected when one has failed."""
     client.wait_for([ObjectRef.of(obj) for obj in objects], health_of, within_s=max(within_s, 1.0))
     return {"objects": len(objects)}
 

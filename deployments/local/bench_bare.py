@@ -23,7 +23,7 @@ TIMEOUT_S = 60
 def apply_all(kubeconfig: Path, objects: list[dict[str, Any]]) -> int:
     """Server-side apply of ConfigMaps and their namespace to one site, over one connection."""
     settings = client.Configuration()
-    KubeConfigLoader(yaml.load(kubeconfig.read_text(), yaml.CSafeLoader)).load_and_set(settings)  # noqa: S506 - the safe loader in C
+    KubeConfigLoader(yaml.load(kubeconfig.read_text(), yaml.CSafeLoader)).load_and_set(settings)
     settings.retries = False
     with client.ApiClient(settings) as api:
         core = client.CoreV1Api(api)

@@ -1,7 +1,7 @@
 """One rollout in a process of its own, so that what it used can be told apart.
 
-`python -m deployments.local.bench_flow STAMP THREADS` runs the flow against the server and the blocks of the environment and
-prints what it used as the last line, as JSON.
+`python -m deployments.local.bench_flow STAMP THREADS` runs the flow against the server and the blocks of the
+environment, and prints what it used as the last line, as JSON.
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ def run_measured(argv: Sequence[str], env: Mapping[str, str], log: Path) -> Used
         _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        raise Permanent("A measured program failed", program=" ".join(argv), said=log.read_text(errors="replace")[-1500:])
+        raise Permanent(
+            "A measured program failed", program=" ".join(argv), said=log.read_text(errors="replace")[-1500:]
+        )
     return Used(
         wall_s=time.monotonic() - started,
         cpu_s=usage.ru_utime + usage.ru_stime,

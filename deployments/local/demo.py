@@ -24,6 +24,7 @@ from edge.model.base import Value
 from edge.model.device import Device, DeviceState
 from edge.model.outcome import Status
 from edge.model.rollout import SiteProgress
+from edge.policy.onboarding import onboarding_work
 
 STAMP = "factory-line"
 EVENT = "io.edge-platform.device.registered.v1"
@@ -91,9 +92,9 @@ def registration(addresses: Addresses, site: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def await_devices(ledger: Ledger, count: int, onboarded: Bar) -> None:
-    """Wait until as many devices are connected or refused. Raises NotYet when it takes too long."""
-    until = time.monotonic() + ONBOARDED_WITHIN_S
+def await_devices(ledger: Ledger, count: int, onboarded: Bar, within_s: float = ONBOARDED_WITHIN_S) -> None:
+    """Wait until as many devices are connected or refused. Raises NotYet when `within_s` seconds are over."""
+    until = time.monotonic() + within_s
     while time.monotonic() < until:
         ended = [device for device in ledger.devices.list() if device.state in ENDED]
         onboarded(len(ended))
@@ -127,8 +128,9 @@ def _result(ledger: Ledger, addresses: Addresses, seconds: float) -> DemoResult:
     rows = tuple(_row(ledger, devices.get(row.site), row) for row in rollout.sites)
     stamped = sum(row.status is Status.SUCCEEDED for row in rollout.sites)
     away = sum(row.status is Status.EXPECTED_OFFLINE for row in rollout.sites)
+    said = f"{stamped} sites stamped, {away} expected-offline, in {seconds:.0f} s"
     return DemoResult(
-        title=f"{stamped} sites stamped, {away} expected-offline, in {seconds:.0f} s. Prefect UI: {addresses.prefect_ui}",
+        title=f"{said}. Prefect UI: {addresses.prefect_ui}",
         columns=("site", "tenant", "region", "onboarding", "took", "wave", rollout.plan.stamp, "took", "why"),
         rows=rows,
         good=all(row.status in GOOD for row in rollout.sites),
@@ -139,11 +141,20 @@ def _row(ledger: Ledger, device: Device | None, row: SiteProgress) -> tuple[str,
     site = ledger.sites.get(row.site)
     onboarding = (str(device.state), _took(ledger, device)) if device else ("by kubeconfig", "")
     why = row.cause.message if row.cause else ""
-    return (site.name, site.tenant, site.region, *onboarding, str(row.wave), str(row.status), f"{row.seconds:.1f} s", why)
+    return (
+        site.name,
+        site.tenant,
+        site.region,
+        *onboarding,
+        str(row.wave),
+        str(row.status),
+        f"{row.seconds:.1f} s",
+        why,
+    )
 
 
 def _took(ledger: Ledger, device: Device) -> str:
-    steps = [step for step in ledger.steps.records(subject=device.device_id) if step.ended_at]
+    steps = [step for step in ledger.steps.records(onboarding_work(device)) if step.ended_at]
     if not steps:
         return ""
     ends = [step.ended_at for step in steps if step.ended_at]

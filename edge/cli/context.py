@@ -1,4 +1,4 @@
-"""What commands work with: the ledger and the credentials that the configured server, or else the environment, names."""
+"""What commands work with: the ledger and the credentials that the server, or else the environment, names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `edge` command: one file per topic. Topics import what is heavy inside their commands, so that help stays quick."""
+"""The `edge` command: one file per topic. What is heavy is imported inside commands, so that help stays quick."""
 
 from __future__ import annotations
 

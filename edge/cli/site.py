@@ -33,7 +33,7 @@ def pairs(given: list[str], field: str) -> dict[str, str]:
 
 @app.command("import")
 @speaks
-def import_site(  # noqa: PLR0913 - each is an option that a person types
+def import_site(
     name: Annotated[str, typer.Argument(help="The site's name: a DNS label.")],
     kubeconfig: Annotated[Path, typer.Option(help="The kubeconfig to take the credential from.")],
     context: Annotated[str | None, typer.Option(help="Context in it; default: the current one.")] = None,
@@ -48,8 +48,8 @@ def import_site(  # noqa: PLR0913 - each is an option that a person types
 ) -> None:
     """Make a site known by a kubeconfig; Azure Arc is not needed.
 
-    The credential is copied, with the files it names, to the credentials folder and is readable by its owner only. A site
-    that does not answer is refused, unless it is expected to be offline.
+    The credential is copied, with the files it names, to the credentials folder, where only its owner can read it. A
+    site that does not answer is refused, unless it is expected to be offline.
     """
     site = Site(
         name=name,
