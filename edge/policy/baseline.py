@@ -6,6 +6,7 @@ namespaces of their own; this one is for what the tenant does by itself.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from edge.model.site import Site
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-platform"}
 
 _ACCOUNT = "tenant"
+_LONGEST_NAME = 63
 _POD_SECURITY = "baseline"
 _QUOTA = {
     "requests.cpu": "4",
@@ -43,8 +45,12 @@ _RULES: list[dict[str, list[str]]] = [
 
 
 def baseline_namespace(site: Site) -> str:
-    """The tenant's namespace on this site."""
-    return f"tenant-{site.tenant}"[:63].rstrip("-")
+    """The tenant's namespace on this site. Too long a name is cut and made unique by its hash: tenants never share."""
+    name = f"tenant-{site.tenant}"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    return f"{name[: _LONGEST_NAME - 11].rstrip('-')}-{digest}"
 
 
 def baseline_objects(site: Site) -> tuple[KubeObject, ...]:

@@ -131,7 +131,8 @@ def _pod(obj: KubeObject) -> Verdict | None:
         if reason in _WAITS_THAT_DO_NOT_END:
             return Health.FAILED, f"Container {name} is in {reason}"
     image = next((f"Container {name} is in {reason}" for name, reason in waiting if reason in _IMAGE_TROUBLE), "")
-    return Health.IN_PROGRESS, image or _says(obj, "PodScheduled") or _says(obj, "Ready") or f"Its phase is {phase}"
+    unmet = [_says(obj, kind) for kind in ("PodScheduled", "Ready") if not _is(obj, kind, "True")]
+    return Health.IN_PROGRESS, image or next(filter(None, unmet), f"Its phase is {phase or 'unknown'}")
 
 
 def _waiting_reasons(obj: KubeObject) -> list[tuple[str, str]]:
@@ -236,6 +237,7 @@ def _is(obj: KubeObject, kind: str, status: str) -> bool:
 
 
 def _says(obj: KubeObject, kind: str) -> str:
-    """What a condition says, or its reason when it says nothing; empty when it is not there."""
+    """What a condition says, its reason when it says nothing, or just its state; empty when it is not there."""
     condition = _condition(obj, kind)
-    return str(condition.get("message") or condition.get("reason") or "")
+    state = f"{kind} is {condition.get('status')}" if condition else ""
+    return str(condition.get("message") or condition.get("reason") or state)
