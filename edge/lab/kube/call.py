@@ -1,0 +1,124 @@
+"""One request, taken apart: who asks, what for, and how the answer should look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from edge.lab.kube.errors import bad_request
+from edge.lab.kube.resources import ResourceType
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks. Members of `system:masters` may do everything; others need RBAC objects."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+AUTHENTICATED = "system:authenticated"
+MASTERS = "system:masters"
+VIEWERS = "edge:viewers"
+
+
+def admin_user() -> User:
+    """A user with every right, as a site's own kubeconfig has."""
+    return User("edge-admin", (MASTERS, AUTHENTICATED))
+
+
+def viewer_user() -> User:
+    """A user who may read what the `view` role shows and write nothing."""
+    return User("edge-viewer", (VIEWERS, AUTHENTICATED))
+
+
+@dataclass(slots=True)
+class Target:
+    """What a path names."""
+
+    resource: ResourceType
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+@dataclass
+class Call:
+    """A request to one site. `warnings` collects what goes into Warning headers."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    user: User = ANONYMOUS
+    warnings: list[str] = field(default_factory=list)
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter."""
+        return self.query.get(name, "").lower() in {"true", "1"}
+
+    def number(self, name: str) -> int | None:
+        """A whole-number query parameter; None when it is not given. ApiError 400 when it is no number."""
+        text = self.query.get(name, "")
+        if not text:
+            return None
+        if not text.isdigit():
+            raise bad_request(f'invalid value for {name}: "{text}"')
+        return int(text)
+
+    @cached_property
+    def dry_run(self) -> bool:
+        """Whether nothing may be kept."""
+        wish = self.query.get("dryRun", "")
+        if wish not in {"", "All"}:
+            raise bad_request(f'invalid dryRun: Unsupported value: "{wish}": supported values: "All"')
+        return wish == "All"
+
+    @cached_property
+    def manager(self) -> str:
+        """The field manager: as given, else the first part of the user agent, as on a real server."""
+        return self.query.get("fieldManager") or self.headers.get("user-agent", "").partition("/")[0][:128] or "unknown"
+
+    @cached_property
+    def accepts(self) -> tuple[dict[str, str], ...]:
+        """The media types asked for, each as {"": type, parameter: value}, best first."""
+        return _accepts(self.headers.get("accept", ""))
+
+    def wants(self, kind: str) -> bool:
+        """Whether the answer should be transformed to `Table` or `PartialObjectMetadata[List]`."""
+        return bool(self.accepts) and self.accepts[0].get("as", "") == kind
+
+
+def _accepts(header: str) -> tuple[dict[str, str], ...]:
+    if "=" not in header:
+        return ()
+    found = []
+    for part in header.split(","):
+        media, *parameters = part.split(";")
+        entry = {"": media.strip()}
+        entry.update((word.strip(), value.strip()) for word, _, value in (one.partition("=") for one in parameters))
+        found.append(entry)
+    # Protobuf is a wish we never fulfil, so it must not decide the transformation.
+    return tuple(entry for entry in found if entry[""] == "application/json")
+
+
+@dataclass(slots=True)
+class Answer:
+    """A response that is complete."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def answer(value: Any, status: int = 200) -> Answer:
+    """A JSON answer."""
+    return Answer(status, orjson.dumps(value))

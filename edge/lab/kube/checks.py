@@ -1,0 +1,134 @@
+"""Checks beyond a kind's schema: names, labels, finalizers, selectors, and fields that may not change."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from edge.lab.kube.errors import Cause, bad_request, cause, invalid
+from edge.lab.kube.resources import ResourceType
+from edge.lab.kube.selectors import matches
+from edge.lab.kube.store import Obj
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_DNS_LABEL = re.compile(_LABEL)
+_PATH_SEGMENT = re.compile(r"[^/%]+")
+_LABEL_KEY = re.compile(rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
+    "end with an alphanumeric character"
+)
+_LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
+    "an alphanumeric character"
+)
+_SHORT_NAMES = frozenset({"Namespace", "Service"})
+_ANNOTATIONS = 256 * 1024
+
+# Names of these kinds are only kept from breaking a URL.
+_FREE_NAMES = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"})
+
+
+def check(resource: ResourceType, obj: Obj, old: Obj | None) -> None:
+    """Raise ApiError 422 (or 400 for values of a wrong type) with every fault of the object."""
+    causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj), *_kind_faults(obj)]
+    if old is not None:
+        causes += _frozen(resource, obj, old)
+    if causes:
+        raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)
+
+
+def _schema_faults(resource: ResourceType, obj: Obj) -> list[Cause]:
+    schema = resource.schema
+    faults = schema.validate(obj) if schema else []
+    wrong = [fault for fault in faults if fault.reason == "FieldValueTypeInvalid"]
+    if wrong and not resource.custom:
+        kind, fault = resource.kind, wrong[0]
+        text = f"json: cannot unmarshal into Go struct field {kind}.{fault.path}: {fault.message}"
+        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {text}')
+    return [cause(fault.path, fault.reason, fault.message) for fault in faults]
+
+
+def _metadata(resource: ResourceType, obj: Obj, old: Obj | None) -> Iterator[Cause]:
+    meta = obj["metadata"]
+    if old is None:
+        yield from _name(resource, meta)
+    elif old["metadata"].get("deletionTimestamp"):
+        added = set(meta.get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
+        if added:
+            text = f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"
+            yield cause("metadata.finalizers", "FieldValueForbidden", text)
+    yield from _labels(meta.get("labels") or {})
+    size = sum(len(key) + len(str(value)) for key, value in (meta.get("annotations") or {}).items())
+    if size > _ANNOTATIONS:
+        text = f"Too long: may not be more than {_ANNOTATIONS} bytes"
+        yield cause("metadata.annotations", "FieldValueTooLong", text)
+
+
+def _name(resource: ResourceType, meta: Mapping[str, Any]) -> Iterator[Cause]:
+    name = meta.get("name") or ""
+    if not name:
+        if not meta.get("generateName"):
+            yield cause("metadata.name", "FieldValueRequired", "Required value: name or generateName is required")
+        return
+    if resource.kind in _FREE_NAMES:
+        if not _PATH_SEGMENT.fullmatch(name) or name in {".", ".."}:
+            yield cause("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": may not contain \'/\' or \'%\'')
+        return
+    short = resource.kind in _SHORT_NAMES
+    pattern, most, rule = (_DNS_LABEL, 63, _LABEL_RULE) if short else (_SUBDOMAIN, 253, _SUBDOMAIN_RULE)
+    if len(name) > most or not pattern.fullmatch(name):
+        yield cause("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": {rule}')
+
+
+def _labels(labels: Mapping[str, Any]) -> Iterator[Cause]:
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            text = f'Invalid value: "{key}": name part must consist of alphanumeric characters, \'-\', \'_\' or \'.\''
+            yield cause("metadata.labels", "FieldValueInvalid", text)
+        if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+            text = (
+                f'Invalid value: "{value}": a valid label must be an empty string or consist of at most 63 alphanumeric '
+                "characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+            )
+            yield cause("metadata.labels", "FieldValueInvalid", text)
+
+
+def _kind_faults(obj: Obj) -> Iterator[Cause]:
+    """A workload's selector must select its own template."""
+    if obj.get("kind") not in {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"}:
+        return
+    spec = obj.get("spec") or {}
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    selector = spec.get("selector")
+    if not selector:
+        yield cause("spec.selector", "FieldValueRequired", "Required value")
+    elif not matches(selector, labels):
+        shown = orjson.dumps(labels).decode()
+        text = f"Invalid value: {shown}: `selector` does not match template `labels`"
+        yield cause("spec.template.metadata.labels", "FieldValueInvalid", text)
+
+
+def _frozen(resource: ResourceType, obj: Obj, old: Obj) -> Iterator[Cause]:
+    for path in resource.immutable:
+        before, after = _at(old, path), _at(obj, path)
+        if before is not None and before != after:
+            shown = orjson.dumps(after).decode()
+            yield cause(path, "FieldValueInvalid", f"Invalid value: {shown}: field is immutable")
+    if old.get("immutable") is True and resource.kind in {"ConfigMap", "Secret"}:
+        if obj.get("immutable") is not True:
+            yield cause("immutable", "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set")
+        for word in ("data", "binaryData"):
+            if obj.get(word) != old.get(word):
+                yield cause(word, "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set")
+
+
+def _at(obj: Any, path: str) -> Any:
+    for word in path.split("."):
+        obj = obj.get(word) if isinstance(obj, dict) else None
+    return obj
