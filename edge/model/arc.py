@@ -46,6 +46,26 @@ class ConnectedCluster(Value):
     connectivity: str = ""
     agent_version: str = ""
     certificate_expires: AwareDatetime | None = None
+    tags: dict[str, str] = {}
+
+
+class ClusterPlatform(Value):
+    """What a cluster runs on, in the words that Azure Arc uses for `distribution` and `infrastructure`."""
+
+    distribution: str = "generic"
+    infrastructure: str = "generic"
+
+
+class AgentsFound(Value):
+    """The Arc agents found on a cluster.
+
+    `public_key` is that of the private key they hold; `resource_id` is the connected cluster their ConfigMap names.
+    """
+
+    state: AgentsOnCluster
+    public_key: str | None = None
+    resource_id: str = ""
+    version: str = ""
 
 
 class ConnectAction(StrEnum):

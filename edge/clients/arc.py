@@ -1,0 +1,256 @@
+"""Azure Arc: connected clusters as resources of Azure Resource Manager, through Microsoft's own SDK.
+
+Time-outs are always set, requests are retried in one place (`edge.clients.arc_retry`), long-running operations end
+after `operation_s`, and every error is one of `edge.errors` with Azure's own code and message in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from azure.core.credentials import TokenCredential
+from azure.core.rest import HttpRequest
+from azure.mgmt.hybridkubernetes import ConnectedKubernetesClient
+from azure.mgmt.hybridkubernetes import models as sdk
+
+from edge.clients.arc_convert import found, wanted
+from edge.clients.arc_errors import translated
+from edge.clients.arc_polling import BoundedPolling, Progress, outcome
+from edge.clients.arc_retry import RequestRetries
+from edge.clients.retry import RetryPolicy
+from edge.errors import NotFound, NotYet, OperationFailed
+from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster
+from edge.model.base import Value
+
+_CONNECT_S = 10.0
+_READ_S = 60.0
+_RESOURCES = "2021-04-01"
+_GENERIC = ClusterPlatform()
+_UNKNOWN_RESOURCE = frozenset({"ResourceNotFound", "ResourceGroupNotFound"})
+
+
+class ArcPatience(Value):
+    """How long to wait, in seconds, for a connection, an answer and an operation; and how requests are retried."""
+
+    connect_s: float = _CONNECT_S
+    read_s: float = _READ_S
+    operation_s: float = 1800.0
+    retry: RetryPolicy = RetryPolicy()
+
+
+_PATIENT = ArcPatience()
+
+
+class ArcClient:
+    """The connected clusters of one subscription. Safe to share between threads; close it at the end.
+
+    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        subscription_id: str,
+        credential: TokenCredential,
+        ca_file: str | None = None,
+        patience: ArcPatience = _PATIENT,
+    ) -> None:
+        self.endpoint = endpoint.rstrip("/")
+        self.subscription_id = subscription_id
+        self._patience = patience
+        self._sdk = ConnectedKubernetesClient(
+            credential,
+            subscription_id,
+            base_url=self.endpoint,
+            credential_scopes=[f"{self.endpoint}/.default"],
+            retry_policy=RequestRetries(patience.retry),
+            connection_verify=ca_file or True,
+            connection_timeout=patience.connect_s,
+            read_timeout=patience.read_s,
+            user_agent="edge-cluster-platform",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._sdk.close()
+
+    def get(self, target: ArcTarget) -> ConnectedCluster | None:
+        """The connected cluster, or None when there is none (or not even its resource group)."""
+        try:
+            with translated(resource=target.resource_id):
+                return found(self._sdk.connected_cluster.get(target.resource_group, target.name))
+        except NotFound as error:
+            if error.where.get("azure_code") in _UNKNOWN_RESOURCE:
+                return None
+            raise
+
+    def list(self, resource_group: str = "") -> Iterator[ConnectedCluster]:
+        """The connected clusters of a resource group (of the subscription, when none is named), page by page."""
+        operations = self._sdk.connected_cluster
+        with translated(resource_group=resource_group or "(all)"):
+            pages = (
+                operations.list_by_resource_group(resource_group)
+                if resource_group
+                else operations.list_by_subscription()
+            )
+            for resource in pages:
+                yield found(resource)
+
+    def put(
+        self,
+        target: ArcTarget,
+        public_key: str,
+        tags: Mapping[str, str],
+        *,
+        platform: ClusterPlatform = _GENERIC,
+        progress: Progress | None = None,
+    ) -> ConnectedCluster:
+        """Create the connected cluster, or update it when the key is the one registered; waits until Azure is done.
+
+        Raises OperationFailed with Azure's code and message, WriteConflict when another operation or another key is in
+        the way, NotYet after `operation_s` seconds.
+        """
+        with translated(resource=target.resource_id):
+            poller = self._sdk.connected_cluster.begin_create_or_replace(
+                target.resource_group,
+                target.name,
+                wanted(target, public_key, tags, platform),
+                polling=self._polling("azure-async-operation"),
+            )
+            return found(outcome(poller, progress))
+
+    def delete(self, target: ArcTarget, *, progress: Progress | None = None) -> None:
+        """Delete the connected cluster and wait until it is gone; it is fine when it is gone already."""
+        with translated(resource=target.resource_id):
+            poller = self._sdk.connected_cluster.begin_delete(
+                target.resource_group, target.name, polling=self._polling("location")
+            )
+            outcome(poller, progress)
+
+    def user_credential(self, target: ArcTarget) -> str:
+        """The kubeconfig with which the cluster is reached through Azure, as text. It holds a secret."""
+        wish = sdk.ListClusterUserCredentialProperties(
+            authentication_method=sdk.AuthenticationMethod.TOKEN, client_proxy=False
+        )
+        with translated(resource=target.resource_id):
+            results = self._sdk.connected_cluster.list_cluster_user_credential(target.resource_group, target.name, wish)
+        for one in results.kubeconfigs or ():
+            if one.value:
+                return bytes(one.value).decode()
+        raise NotFound("Azure has no credential for this cluster", resource=target.resource_id)
+
+    def wait_connected(
+        self, target: ArcTarget, *, within_s: float, every_s: float = 5.0, progress: Progress | None = None
+    ) -> ConnectedCluster:
+        """The connected cluster once its agents have called in.
+
+        Raises NotYet after `within_s` seconds, with the last state; NotFound when the resource is gone; OperationFailed
+        when its identity has expired, which no waiting heals.
+        """
+        began = time.monotonic()
+        while True:
+            cluster = self.get(target)
+            if cluster is None:
+                raise NotFound("The connected cluster is gone from Azure", resource=target.resource_id)
+            waited = time.monotonic() - began
+            if progress is not None:
+                progress(waited, cluster.connectivity)
+            if cluster.connectivity == "Connected":
+                return cluster
+            _check_still_possible(cluster)
+            if waited + every_s > within_s:
+                raise _not_connected(cluster, within_s)
+            time.sleep(every_s)
+
+    def ensure_provider(self, namespace: str = "Microsoft.Kubernetes", *, within_s: float = 300.0) -> None:
+        """Have the subscription register a resource provider, and wait until it is registered."""
+        path = f"/subscriptions/{self.subscription_id}/providers/{namespace}"
+        if self._registered(self._ask("GET", path)):
+            return
+        state = self._ask("POST", f"{path}/register")
+        until = time.monotonic() + within_s
+        while not self._registered(state):
+            if time.monotonic() > until:
+                raise NotYet(f"{namespace} is still being registered after {within_s:g} s", provider=namespace)
+            time.sleep(1.0)
+            state = self._ask("GET", path)
+
+    def ensure_group(self, name: str, location: str) -> None:
+        """Create the resource group unless it is there, wherever it is."""
+        path = f"/subscriptions/{self.subscription_id}/resourcegroups/{name}"
+        try:
+            self._ask("GET", path)
+        except NotFound:
+            self._ask("PUT", path, {"location": location})
+
+    def agents_chart(self, location: str, *, release_train: str = "stable") -> str:
+        """Where the agents' Helm chart is: `host/path/of/repository:tag`, as the Arc data plane of a location says."""
+        answer = self._ask(
+            "POST",
+            f"{self._data_plane(location)}/azure-arc-k8sagents/GetLatestHelmPackagePath",
+            api_version="2019-11-01-preview",
+            releaseTrain=release_train,
+        )
+        path = answer.get("repositoryPath")
+        if not isinstance(path, str) or not path:
+            raise NotFound("The Arc data plane names no chart for the agents", location=location)
+        return path
+
+    def _data_plane(self, location: str) -> str:
+        """What the cloud's metadata say; public clouds follow a pattern instead."""
+        try:
+            metadata = self._ask("GET", "/metadata/endpoints", api_version="2022-09-01")
+        except NotFound:
+            metadata = {}
+        named = metadata.get("dataplaneEndpoints", {}).get("arcConfigEndpoint")
+        if named:
+            return str(named).rstrip("/")
+        return f"https://{location}.dp.kubernetesconfiguration.azure.{self.endpoint.rpartition('.')[2]}"
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, api_version: str = _RESOURCES, **query: str
+    ) -> dict[str, Any]:
+        """One request through the SDK's pipeline, for what has no SDK of its own here."""
+        url = path if path.startswith("https://") else f"{self.endpoint}{path}"
+        request = HttpRequest(method, url, params={"api-version": api_version, **query}, json=body)
+        with translated(url=url):
+            answer = self._sdk.send_request(request)
+            answer.raise_for_status()
+            data = answer.json() if answer.content else {}
+        return data if isinstance(data, dict) else {}
+
+    @staticmethod
+    def _registered(provider: Mapping[str, Any]) -> bool:
+        return provider.get("registrationState") == "Registered"
+
+    def _polling(self, final_state: str) -> BoundedPolling:
+        return BoundedPolling(self._patience.operation_s, {"final-state-via": final_state})
+
+
+def _check_still_possible(cluster: ConnectedCluster) -> None:
+    if cluster.connectivity == "Expired":
+        raise OperationFailed(
+            "The cluster's identity in Azure has expired",
+            remedy="Delete the connected cluster and connect it anew",
+            resource=cluster.resource_id,
+        )
+
+
+def _not_connected(cluster: ConnectedCluster, within_s: float) -> NotYet:
+    return NotYet(
+        f"The agents have not called in within {within_s:g} s",
+        remedy="Look at the pods in the namespace azure-arc, and at the site's way out to Azure",
+        resource=cluster.resource_id,
+        state=cluster.connectivity,
+    )
