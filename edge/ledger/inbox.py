@@ -9,10 +9,23 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    RowMapping,
+    bindparam,
+    column,
+    delete,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from edge.errors import LedgerMismatch
-from edge.ledger.store import Book, Row
+from edge.ledger.columns import Json, Utc
+from edge.ledger.store import Book
 from edge.ledger.tables import inbox
 from edge.ledger.writer import Transaction
 from edge.model.event import EventKey, EventState, IncomingEvent, StoredEvent
@@ -26,23 +39,29 @@ _SEND = (
     .values(state=EventState.SENT, batch=bindparam("new_batch"), sent_at=bindparam("new_at"), sends=inbox.c.sends + 1)
 )
 _HANDLE = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(state=bindparam("new_state"))
+# As text, because SQLAlchemy compiles its own ON CONFLICT anew each time.
+_ADD = (
+    text("""
+        INSERT INTO inbox (source, id, type, subject, time, data, digest, state, received_at, sends, claimed_by)
+        VALUES (:source, :id, :type, :subject, :time, :data, :digest, 'stored', :received_at, 0, '')
+        ON CONFLICT (source, id) DO NOTHING
+        RETURNING sequence
+    """)
+    .bindparams(bindparam("time", type_=Utc), bindparam("data", type_=Json), bindparam("received_at", type_=Utc))
+    .columns(column("sequence", Integer))
+)
 _DIGEST = select(inbox.c.digest).where(*_THIS)
 
 
 class Inbox(Book):
     """Events on their way from the gateway to a run."""
 
-    def _prepare(self) -> None:
-        """The statement that stores an event unless it is there."""
-        add = self._store.upsert(inbox).on_conflict_do_nothing(index_elements=[inbox.c.source, inbox.c.id])
-        self._add = add.returning(inbox.c.sequence)
-
     def add(self, events: Sequence[IncomingEvent], *, at: datetime) -> list[bool]:
         """Store all of them, or none; answers for each whether it is new (False: it was there before).
 
         Raises LedgerMismatch when an event with the same source and id but another content is there.
         """
-        return self._store.write(lambda txn: [self._added(txn, event, at) for event in events])
+        return self._store.write(lambda txn: [_added(txn, event, at) for event in events])
 
     def purge(self, before: datetime) -> int:
         """Forget events received before then that nothing has to be done for any more; answers how many."""
@@ -89,17 +108,6 @@ class Inbox(Book):
             found = Counter({EventState(state): count for state, count in connection.execute(wanted)})
         return {state: found[state] for state in EventState}
 
-    def _added(self, txn: Transaction, event: IncomingEvent, at: datetime) -> bool:
-        digest = _digest(event)
-        blank: Row = {"state": EventState.STORED, "received_at": at, "sends": 0, "claimed_by": ""}
-        row = {**event.model_dump(), **blank, "digest": digest}
-        if txn.connection.execute(self._add, row).one_or_none() is not None:
-            return True
-        known = txn.connection.execute(_DIGEST, {"a": event.source, "b": event.id}).scalar_one()
-        if known != digest:
-            raise LedgerMismatch("Another event came with this id before", source=event.source, id=event.id)
-        return False
-
     def _mark(self, change: Any, keys: Iterable[EventKey], **new: object) -> int:
         rows = [{"a": source, "b": name, **new} for source, name in keys]
 
@@ -113,6 +121,17 @@ class Inbox(Book):
         wanted = select(inbox).where(*where).order_by(inbox.c.sequence).limit(limit)
         with self._store.read() as connection:
             return tuple(_stored(row) for row in connection.execute(wanted).mappings())
+
+
+def _added(txn: Transaction, event: IncomingEvent, at: datetime) -> bool:
+    digest = _digest(event)
+    row = {**event.model_dump(), "digest": digest, "received_at": at}
+    if txn.connection.execute(_ADD, row).one_or_none() is not None:
+        return True
+    known = txn.connection.execute(_DIGEST, {"a": event.source, "b": event.id}).scalar_one()
+    if known != digest:
+        raise LedgerMismatch("Another event came with this id before", source=event.source, id=event.id)
+    return False
 
 
 def _claim(batch: str, by: str, stale_before: datetime | None, txn: Transaction) -> tuple[StoredEvent, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, RowMapping, bindparam, delete, select, update
+from sqlalchemy import Connection, Integer, RowMapping, bindparam, column, delete, select, text, update
 
-from edge.errors import EdgeError, InvalidInput, NotFound
+from edge.errors import EdgeError, InvalidInput, LedgerBusy, NotFound
+from edge.ledger.columns import Json, Utc
 from edge.ledger.store import Book, Row
 from edge.ledger.tables import steps
 from edge.ledger.writer import Transaction
@@ -20,29 +22,27 @@ from edge.policy.timing import timings
 
 _KEY = (steps.c.work == bindparam("a"), steps.c.subject == bindparam("b"), steps.c.step == bindparam("c"))
 _GET = select(steps).where(*_KEY)
-_NOT_DONE = (*_KEY, steps.c.state != StepState.DONE)
+# As text, because SQLAlchemy compiles its own ON CONFLICT anew each time, which costs ten times what running it does.
+# It makes the row, or begins it again unless it is done; only then does it return one.
+_BEGIN = (
+    text("""
+        INSERT INTO steps (work, subject, step, state, tries, started_at, detail)
+        VALUES (:work, :subject, :step, 'intended', 1, :started_at, :detail)
+        ON CONFLICT (work, subject, step) DO UPDATE SET
+            state = excluded.state, tries = steps.tries + 1, started_at = excluded.started_at,
+            detail = excluded.detail, ended_at = NULL, cause = NULL
+        WHERE steps.state <> 'done'
+        RETURNING tries
+    """)
+    .bindparams(bindparam("started_at", type_=Utc), bindparam("detail", type_=Json))
+    .columns(column("tries", Integer))
+)
+_ENDED: Row = {name: bindparam(f"new_{name}") for name in ("state", "ended_at", "detail", "cause")}
+_END = update(steps).where(*_KEY, steps.c.state != StepState.DONE).values(**_ENDED)
 
 
 class Steps(Book):
     """Every side effect, remembered under a key that is the same on every try."""
-
-    def _prepare(self) -> None:
-        """`_begin` makes the row, or begins it again unless it is done; only then does it return one."""
-        begin = self._store.upsert(steps)
-        again = {
-            "state": StepState.INTENDED,
-            "tries": steps.c.tries + 1,
-            "started_at": begin.excluded.started_at,
-            "ended_at": None,
-            "cause": None,
-        }
-        keys = [steps.c.work, steps.c.subject, steps.c.step]
-        not_done = steps.c.state != StepState.DONE
-        self._begin = begin.on_conflict_do_update(index_elements=keys, set_=again, where=not_done).returning(
-            steps.c.tries, steps.c.started_at
-        )
-        ended: Row = {name: bindparam(f"new_{name}") for name in ("state", "ended_at", "detail", "cause")}
-        self._end = update(steps).where(*_NOT_DONE).values(**ended)
 
     def once(self, key: StepKey, effect: Callable[[], Detail]) -> StepRecord:
         """Run the effect, unless it is done already; answer its row.
@@ -52,15 +52,15 @@ class Steps(Book):
         the error goes on; after any other exception nobody knows what happened, and the row stays `intended`. Two
         processes that run the same step at the same time both run its effect; the first to finish is on record.
         """
-        begun = self._store.write(partial(self._intend, key))
+        begun = self._store.write(partial(_intend, key))
         if begun.state is StepState.DONE:
             return begun
         try:
             detail = effect()
         except EdgeError as error:
-            self._end_as(begun, StepState.FAILED, {}, Cause.of(error))
+            self._failed(begun, error)
             raise
-        return self._end_as(begun, StepState.DONE, detail, None)
+        return self._done(begun, detail)
 
     def records(self, work: str, subject: str | None = None) -> tuple[StepRecord, ...]:
         """The rows of a piece of work, or of one subject in it, by subject and start."""
@@ -79,34 +79,43 @@ class Steps(Book):
         """How long each step took over all subjects, in the order in which steps began."""
         return timings(self.records(work))
 
-    def _intend(self, key: StepKey, txn: Transaction) -> StepRecord:
-        row = {**key.model_dump(), "state": StepState.INTENDED, "tries": 1, "started_at": txn.at, "detail": {}}
-        begun = txn.connection.execute(self._begin, row).one_or_none()
-        if begun is None:
-            return _get(txn.connection, key)
-        return StepRecord(key=key, state=StepState.INTENDED, tries=begun.tries, started_at=begun.started_at)
-
-    def _end_as(self, begun: StepRecord, state: StepState, detail: Detail, cause: Cause | None) -> StepRecord:
-        safe: Any = without_secrets(detail)
-        if cause is not None:
-            cause = cause.model_copy(update={"message": text_without_secrets(cause.message)})
+    def _done(self, begun: StepRecord, detail: Detail) -> StepRecord:
         try:
-            ended = StepRecord.model_validate({**begun.model_dump(), "state": state, "detail": safe, "cause": cause})
+            done = StepRecord.model_validate(
+                {**dict(begun), "state": StepState.DONE, "detail": without_secrets(detail)}
+            )
         except ValidationError as theirs:
-            raise InvalidInput("A step's detail is not small JSON", step=begun.key.step) from theirs
-        return self._store.write(partial(self._write_end, ended))
+            raise InvalidInput("A step's detail is not flat JSON", step=begun.key.step) from theirs
+        return self._store.write(partial(_write_end, done))
 
-    def _write_end(self, ended: StepRecord, txn: Transaction) -> StepRecord:
-        new: Row = {
-            **_params(ended.key),
-            "new_state": ended.state,
-            "new_ended_at": txn.at,
-            "new_detail": ended.detail,
-            "new_cause": ended.cause.model_dump() if ended.cause else None,
-        }
-        if txn.connection.execute(self._end, new).rowcount:
-            return ended.model_copy(update={"ended_at": txn.at})
-        return _get(txn.connection, ended.key)
+    def _failed(self, begun: StepRecord, error: EdgeError) -> None:
+        cause = Cause.of(error)
+        cause = cause.model_copy(update={"message": text_without_secrets(cause.message)})
+        failed = begun.model_copy(update={"state": StepState.FAILED, "cause": cause})
+        # The error matters more than its record: a row that stays `intended` is begun again all the same.
+        with suppress(LedgerBusy):
+            self._store.write(partial(_write_end, failed))
+
+
+def _intend(key: StepKey, txn: Transaction) -> StepRecord:
+    row = {**key.model_dump(), "started_at": txn.at, "detail": {}}
+    begun = txn.connection.execute(_BEGIN, row).one_or_none()
+    if begun is None:
+        return _get(txn.connection, key)
+    return StepRecord(key=key, state=StepState.INTENDED, tries=begun.tries, started_at=txn.at)
+
+
+def _write_end(ended: StepRecord, txn: Transaction) -> StepRecord:
+    new: Row = {
+        **_params(ended.key),
+        "new_state": ended.state,
+        "new_ended_at": txn.at,
+        "new_detail": ended.detail,
+        "new_cause": ended.cause.model_dump() if ended.cause else None,
+    }
+    if txn.connection.execute(_END, new).rowcount:
+        return ended.model_copy(update={"ended_at": txn.at})
+    return _get(txn.connection, ended.key)
 
 
 def _params(key: StepKey) -> Row:

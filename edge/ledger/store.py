@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine
 
 from edge.ledger.faults import our_errors
 from edge.ledger.writer import Write, Writer
 
 T = TypeVar("T")
-Upsert = sqlite.Insert | postgresql.Insert
+Row = dict[str, Any]
+"""Parameters of a statement."""
 
 
 class Store:
@@ -37,10 +37,6 @@ class Store:
         """Do a write and come back when it is durable."""
         return self._writer.run(write)
 
-    def upsert(self, table: Table) -> Upsert:
-        """An INSERT that knows `on_conflict_do_update`, in this database's dialect."""
-        return postgresql.insert(table) if self.engine.dialect.name == "postgresql" else sqlite.insert(table)
-
     def close(self) -> None:
         """Finish the writes and give the connections back."""
         self._writer.close()
@@ -52,10 +48,3 @@ class Book:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """Build the statements that are used often: building one costs more than running it."""
-
-
-Row = dict[str, Any]
