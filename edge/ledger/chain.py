@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from edge.errors import InvalidInput
 from edge.ledger.tables import audit, audit_head
 from edge.model.audit import AuditEntry, VerifiedChain
 from edge.policy.audit import append, canonical
@@ -60,13 +61,10 @@ def seal(connection: Connection, drafts: Sequence[Draft]) -> None:
 
 
 def _unplaced(draft: Draft) -> AuditEntry:
-    return AuditEntry(
-        sequence=1,
-        at=draft.at,
-        actor=draft.actor,
-        action=draft.action,
-        subject=draft.subject,
-        detail=without_secrets(draft.detail),
-        previous="",
-        digest="",
-    )
+    blank: dict[str, Any] = {"sequence": 1, "previous": "", "digest": "", "detail": without_secrets(draft.detail)}
+    try:
+        entry = AuditEntry(at=draft.at, actor=draft.actor, action=draft.action, subject=draft.subject, **blank)
+        canonical(entry.detail)
+    except ValueError as theirs:
+        raise InvalidInput("An audit row's detail is flat JSON", action=draft.action, subject=draft.subject) from theirs
+    return entry

@@ -38,6 +38,14 @@ def translate(theirs: exc.SQLAlchemyError) -> EdgeError:
     return _by_kind(theirs, said)
 
 
+def collided(error: Exception) -> bool:
+    """Whether the database stopped the transaction because of another one. A second go then finds that one's rows."""
+    theirs = error.__cause__
+    return isinstance(theirs, exc.IntegrityError) or (
+        isinstance(theirs, exc.DBAPIError) and isinstance(error, WriteConflict)
+    )
+
+
 def _by_kind(theirs: exc.DBAPIError, said: str) -> EdgeError:
     if isinstance(theirs, exc.IntegrityError):
         return LedgerMismatch(f"The ledger refuses the row: {said}")

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from edge.errors import LedgerBusy
 from edge.ledger.chain import Draft, seal
 from edge.ledger.engine import WRITES
-from edge.ledger.faults import our_errors
+from edge.ledger.faults import collided, our_errors
 
 T = TypeVar("T")
 _MOST = 256
@@ -99,21 +99,34 @@ class Writer:
         return jobs
 
     def _commit(self, jobs: Sequence[_Job]) -> None:
-        """All writes in one transaction. When one of them fails, each is done again alone, so the good ones pass."""
+        """All writes in one transaction; each waiting thread gets its answer or its error."""
         try:
             answers = self._transact([write for write, _ in jobs])
         except LedgerBusy as busy:
             for _, answer in jobs:
                 answer.set_exception(_same(busy))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller that waits gets it
-            if len(jobs) == 1:
-                jobs[0][1].set_exception(error)
-            else:
-                for job in jobs:
-                    self._commit([job])
+            self._commit_alone(jobs, error)
         else:
             for (_, future), value in zip(jobs, answers, strict=True):
                 future.set_result(value)
+
+    def _commit_alone(self, jobs: Sequence[_Job], error: Exception) -> None:
+        """One write spoiled the transaction: do each by itself, so that the good ones go through.
+
+        A write that is by itself already failed for good, unless it collided with another process: it gets a second go.
+        """
+        if len(jobs) > 1:
+            for job in jobs:
+                self._commit([job])
+            return
+        (write, answer) = jobs[0]
+        try:
+            if not collided(error):
+                raise error
+            answer.set_result(self._transact([write])[0])
+        except Exception as final:  # noqa: BLE001 - as above
+            answer.set_exception(final)
 
     def _transact(self, writes: Sequence[Write[Any]]) -> list[Any]:
         with our_errors(), self._engine.connect() as bare:
