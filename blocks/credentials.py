@@ -32,6 +32,15 @@ class SiteCredentials(Block):
         """Where the site's kubeconfig is, or would be."""
         return self.folder / f"{site}.kubeconfig"
 
+    def keep(self, site: str, kubeconfig: str) -> None:
+        """Store a site's kubeconfig, in one step, readable by its owner only."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.file(site).with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        draft.touch(mode=0o600)
+        draft.write_text(kubeconfig)
+        draft.replace(self.file(site))
+
     def client(self, site: str) -> SiteClient:
         """A client for the site. Raises NotFound without a kubeconfig, InvalidInput with an unusable one."""
         file = self.file(site)

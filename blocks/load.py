@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol, Self, TypeVar
 
+import httpx
 from prefect.blocks.core import Block
 from prefect.settings import get_current_settings
 
-from edge.errors import InvalidInput
+from edge.errors import InvalidInput, ServerFault
 from edge.settings import Settings
 
 DEFAULT = "default"
@@ -30,10 +31,13 @@ def load(kind: type[B], name: str = DEFAULT) -> B:
         return _from_environment(kind, name)
     assert issubclass(kind, Block)
     try:
-        return kind.load(name, _sync=True)  # type: ignore[call-arg, return-value] - added by Prefect's decorator
+        return kind.load(name)
     except ValueError as missing:
         remedy = "Register the blocks with `python -m deployments.apply`"
         raise InvalidInput("No such block", remedy=remedy, field=kind.__name__, value=name) from missing
+    except httpx.HTTPError as error:
+        url = get_current_settings().api.url
+        raise ServerFault("The Prefect server does not answer as it should", url=url) from error
 
 
 def _from_environment(kind: type[B], name: str) -> B:

@@ -47,9 +47,9 @@ def apply(settings: Settings, *, overwrite_blocks: bool = False) -> None:
 def apply_blocks(settings: Settings, *, overwrite: bool) -> None:
     """Register the block types and make the documents named `default` that are missing."""
     for kind in BLOCKS:
-        kind.register_type_and_schema(_sync=True)  # type: ignore[call-arg] - added by Prefect's decorator
+        kind.register_type_and_schema()
         try:
-            kind.from_settings(settings).save("default", overwrite=overwrite, _sync=True)  # type: ignore[call-arg] - same
+            kind.from_settings(settings).save("default", overwrite=overwrite)
         except ValueError:
             log.info("Block %s/default is there already", kind.get_block_type_slug())
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.states import Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from edge.model.names import DeviceId
 from edge.model.outcome import Outcome, Status
 from edge.policy.groups import in_groups
 from tasks.onboarding import claim_batch, onboard_devices, open_onboarding, settle_batch
 from tasks.report import OnboardingReport
+from tasks.runner import threads
 
 MAX_THREADS = 16
 
 
-@flow(name="onboard-device", task_runner=ThreadPoolTaskRunner(max_workers=MAX_THREADS), persist_result=False)
+@flow(name="onboard-device", task_runner=threads(MAX_THREADS), persist_result=False)
 def onboard_device(
     devices: list[DeviceId],
     batch: str = "",

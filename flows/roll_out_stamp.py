@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.states import Completed, Failed, State
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from edge.model.rollout import RolloutState, Strategy, Wave, WaveVerdict
 from edge.model.site import SiteSelector
 from edge.policy.rollout import groups
 from tasks.report import RolloutReport
 from tasks.rollout import RolloutJob, close_rollout, judge, open_rollout, stamp_sites
+from tasks.runner import threads
 
 MAX_THREADS = 128
 
 
-@flow(name="roll-out-stamp", task_runner=ThreadPoolTaskRunner(max_workers=MAX_THREADS), persist_result=False)
+@flow(name="roll-out-stamp", task_runner=threads(MAX_THREADS), persist_result=False)
 def roll_out_stamp(
     stamp: str,
     sites: SiteSelector = SiteSelector(),

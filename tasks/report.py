@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
@@ -24,7 +25,7 @@ class Progress:
     def __init__(self, title: str, total: int) -> None:
         self.title = title
         self.total = total
-        self._artifact = create_progress_artifact(progress=0.0, key=key_of(title), description=title)
+        self._artifact = cast(UUID, create_progress_artifact(progress=0.0, key=key_of(title), description=title))
         self._written = monotonic()
 
     @property

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from edge.errors import EdgeError, InvalidInput
 
@@ -79,7 +80,7 @@ def speaks(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def invalid(error: ValidationError, **where: object) -> InvalidInput:
+def invalid(error: ValidationError, **where: str) -> InvalidInput:
     """The first fault that pydantic found, as our error with field and value."""
     first: Any = error.errors(include_url=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"])
@@ -91,4 +92,4 @@ def _complain(error: EdgeError, *, as_json: bool) -> None:
         said = {"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy}
         sys.stderr.write(orjson.dumps(said).decode() + "\n")
     else:
-        errors.print(f"[bold red]error[/] [{error.code}] {error}", markup=True, highlight=False)
+        errors.print(Text.assemble(("error ", "bold red"), f"{error.code}: {error}"), highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,8 @@ import typer
 
 from edge.cli.context import open_ledger, site_credentials
 from edge.cli.output import JsonFlag, emit, speaks, table
-from edge.clients.files import write_private
-from edge.clients.kubeconfig import SiteAccess, flatten, read_kubeconfig
+from edge.clients.access import SiteAccess, flatten
+from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.errors import InvalidInput, SiteSilent, SiteUnreachable
 from edge.model.site import OfflinePolicy, Site, SiteState
@@ -64,7 +65,7 @@ def import_site(
     site = site.model_copy(update={"state": _state(site, access)})
     with open_ledger() as ledger:
         kept = ledger.sites.put(site)
-        write_private(site_credentials().file(name), flatten(access))
+        site_credentials().keep(name, flatten(access))
     _print([kept], as_json=as_json)
 
 
@@ -113,7 +114,7 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _print(sites: list[Site], *, as_json: bool) -> None:
+def _print(sites: Sequence[Site], *, as_json: bool) -> None:
     rows = [
         (site.name, site.tenant, site.region, site.role, site.state, site.when_offline, site.arc_id or "no")
         for site in sites
