@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from edge.policy.event import Arrival
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -12,7 +16,7 @@ class GatewayMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.accepted = self._counter("events_accepted", "Events stored, or taken up at once", "type")
+        self.accepted = self._counter("events_accepted", "Events taken, repeats among them", "type")
         self.duplicate = self._counter("events_duplicate", "Events that had been there before")
         self.superseded = self._counter("events_superseded", "Registrations older than the one on record")
         self.rejected = self._counter("requests_rejected", "Requests refused; nothing of them was stored", "reason")
@@ -24,6 +28,13 @@ class GatewayMetrics:
         self.seconds = Histogram(
             "edge_gateway_request_seconds", "Time to answer POST /events", buckets=_SECONDS, registry=self.registry
         )
+
+    def count(self, arrivals: Sequence[Arrival], *, duplicate: int, superseded: int) -> None:
+        """Count a request whose events were taken; repeats count as accepted too."""
+        for arrival in arrivals:
+            self.accepted.labels(arrival.type).inc()
+        self.duplicate.inc(duplicate)
+        self.superseded.inc(superseded)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format."""

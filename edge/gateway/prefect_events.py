@@ -1,4 +1,4 @@
-"""Tells the Prefect server which devices registered, through Prefect's own client: credentials and CSRF are right then."""
+"""Tells the Prefect server which devices registered, with Prefect's own client: it knows credentials and CSRF."""
 
 from __future__ import annotations
 

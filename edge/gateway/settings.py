@@ -7,7 +7,6 @@ from pydantic import Field, SecretStr, model_validator
 from edge.errors import InvalidInput
 from edge.model.base import Value
 from edge.model.names import SiteName
-from edge.settings import Settings
 
 
 class GatewaySettings(Value):
@@ -38,6 +37,8 @@ class GatewaySettings(Value):
     """How often the ledger is asked for what another gateway, or this one before a restart, has stored."""
     resend_after_s: float = Field(default=90.0, gt=0)
     """A batch that no run has claimed by then is sent again; the pause doubles each time, up to an hour."""
+    reclaim_after_s: float = Field(default=1800.0, gt=0)
+    """A batch that a run has claimed and not finished by then is sent again: the run may be dead."""
     remember_s: float = Field(default=2 * 86400.0, ge=86400)
     """How long an event's id is remembered: at least a day."""
 
@@ -50,9 +51,3 @@ class GatewaySettings(Value):
             remedy = "Set EDGE_GATEWAY_TOKENS or EDGE_GATEWAY_HMAC_KEYS to a JSON list of secrets"
             raise InvalidInput("The gateway has no secret, so it could let nobody in", field="tokens", remedy=remedy)
         return self
-
-
-def gateway_settings(settings: Settings, **changes: object) -> GatewaySettings:
-    """The gateway's settings with the secrets of the environment. Raises InvalidInput or pydantic's ValidationError."""
-    secrets = {"tokens": settings.gateway_tokens, "hmac_keys": settings.gateway_hmac_keys}
-    return GatewaySettings.model_validate(secrets | changes)

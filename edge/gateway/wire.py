@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 from cloudevents.core.bindings.http import HTTPMessage, from_binary
@@ -88,8 +89,7 @@ def _read_json(form: str, found: Any, received_at: datetime) -> list[IncomingEve
 def _read_binary(headers: Mapping[str, str], body: bytes, received_at: datetime) -> IncomingEvent:
     """The package decodes the headers; it would invent an id that is missing, so what was sent is checked first."""
     sent = {name.removeprefix("ce-"): value for name, value in headers.items() if name.startswith("ce-")}
-    attributes: dict[str, Any] = {"data": _parsed(body) if body else None, "time": sent.get("time")}
-    for name in ("id", "source", "type", "specversion"):
+    for name in ("id", "source", "type", "specversion", "time"):
         if name not in sent:
             raise InvalidInput("A CloudEvent lacks an attribute", field=f"ce-{name}")
     plain = {name: value for name, value in headers.items() if name.startswith("ce-") and name != "ce-time"}
@@ -97,7 +97,7 @@ def _read_binary(headers: Mapping[str, str], body: bytes, received_at: datetime)
         event = from_binary(HTTPMessage(headers=plain, body=b""), JSONFormat())
     except (BaseCloudEventException, ValueError) as error:
         raise InvalidInput(f"The headers are no CloudEvent: {error}", field="ce-*") from error
-    attributes |= {name: value for name, value in event.get_attributes().items() if name != "time"}
+    attributes = {**event.get_attributes(), "time": unquote(sent["time"]), "data": _parsed(body) if body else None}
     return read_cloud_event(attributes, received_at=received_at, place="ce-")
 
 
