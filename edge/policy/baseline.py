@@ -26,7 +26,6 @@ _QUOTA = {
     "requests.storage": "100Gi",
     "pods": "100",
     "services.loadbalancers": "2",
-    "services.nodeports": "0",
 }
 _CONTAINER_DEFAULT = {"cpu": "500m", "memory": "512Mi"}
 _CONTAINER_REQUEST = {"cpu": "50m", "memory": "64Mi"}
