@@ -52,6 +52,8 @@ class RolloutPlan(Value):
     strategy: Strategy
     waves: tuple[Wave, ...]
     parameters: dict[str, str] = {}
+    must_be_online: tuple[SiteName, ...] = ()
+    """Sites whose absence stops the rollout, whatever the budget."""
 
 
 class RolloutState(StrEnum):

@@ -51,3 +51,13 @@ class Site(Value):
     time_zone: str = "UTC"
     state: SiteState = SiteState.KNOWN
     arc_id: str | None = None
+
+
+class SiteSelector(Value):
+    """Which sites: those that match everything that is set. Nothing set means all."""
+
+    names: tuple[SiteName, ...] = ()
+    tenant: TenantName | None = None
+    region: str | None = None
+    role: str | None = None
+    labels: dict[str, str] = {}
