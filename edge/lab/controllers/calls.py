@@ -1,0 +1,23 @@
+"""Controllers that stage files may call by name, because arithmetic over many objects does not fit into data.
+
+Each gets one object and moves it one step on; it returns in how many lab seconds it wants to see the object again even
+if nothing changes, or None. It must not write when there is nothing to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge.lab.controllers.deployment import deployment
+from edge.lab.controllers.home import Home
+from edge.lab.controllers.replicaset import replicaset
+from edge.lab.controllers.schedule import schedule
+from edge.lab.kube.store import Obj
+
+Call = Callable[[Home, Obj], float | None]
+
+CALLS: dict[str, Call] = {
+    "deployment": deployment,
+    "replicaset": replicaset,
+    "schedule": schedule,
+}
