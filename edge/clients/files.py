@@ -1,7 +1,7 @@
-"""Reading a stamp's folder from disk, before anything in it is believed.
+"""Reading files and a stamp's folder from disk, before anything in them is believed.
 
-Everything is bounded: number of files, size of each, size of all. Links are not followed, so that a stamp cannot take
-in a file from elsewhere on the machine.
+Everything is bounded: number of files, size of each, size of all. Links in a stamp are not followed, so that it cannot
+take in a file from elsewhere on the machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def read_stamp_folder(folder: str | Path) -> StampSource:
     for path in _files_below(root, root, 0):
         if len(files) >= _MOST_FILES:
             raise InvalidInput(f"A stamp may have at most {_MOST_FILES} files", file=root)
-        text = _text(path)
+        text = read_text(path)
         total += len(text)
         if total > _LONGEST_STAMP:
             raise InvalidInput(f"A stamp may hold at most {_LONGEST_STAMP} bytes", file=root)
@@ -76,14 +76,15 @@ def _files_below(folder: Path, root: Path, depth: int) -> Iterator[Path]:
             raise InvalidInput("A stamp may contain only files and folders", file=path)
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path, max_bytes: int = _LONGEST_FILE) -> str:
+    """A UTF-8 file, line ends as they are. InvalidInput names a file that is absent, too large or no text."""
     try:
         with path.open("rb") as file:
-            content = file.read(_LONGEST_FILE + 1)
-        if len(content) > _LONGEST_FILE:
-            raise InvalidInput(f"A stamp's file may hold at most {_LONGEST_FILE} bytes", file=path)
+            content = file.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise InvalidInput(f"The file is larger than {max_bytes} bytes", file=path)
         return content.decode("utf-8")
     except UnicodeDecodeError as theirs:
-        raise InvalidInput("A stamp's file must be UTF-8 text", file=path) from theirs
+        raise InvalidInput("The file is not UTF-8 text", file=path) from theirs
     except OSError as theirs:
-        raise InvalidInput("A stamp's file cannot be read", file=path) from theirs
+        raise InvalidInput(f"The file cannot be read: {(theirs.strerror or 'unknown').lower()}", file=path) from theirs

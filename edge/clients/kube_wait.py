@@ -26,18 +26,29 @@ class Poll(NamedTuple):
     site: str
 
 
+def first_look(what: Sequence[ObjectRef | KubeObject], judge: Judge) -> dict[ObjectRef, ObjectHealth]:
+    """What is known before anything is fetched. Only an object with a uid comes from a site and can be judged."""
+    known: dict[ObjectRef, ObjectHealth] = {}
+    for one in what:
+        ref = one if isinstance(one, ObjectRef) else ObjectRef.of(one)
+        if not isinstance(one, ObjectRef) and one["metadata"].get("uid"):
+            known[ref] = judge(one)
+        else:
+            known[ref] = ObjectHealth(ref=ref, health=Health.NOT_FOUND, message="It was not looked at yet")
+    return known
+
+
 def wait_until_current(
-    refs: tuple[ObjectRef, ...], judge: Judge, look: Look, poll: Poll, on_progress: Progress | None
+    known: dict[ObjectRef, ObjectHealth], judge: Judge, look: Look, poll: Poll, on_progress: Progress | None
 ) -> tuple[ObjectHealth, ...]:
-    """The health of all once all are Current; see `SiteClient.wait_for`.
+    """The health of all once all are Current; see `SiteClient.wait_for`. `known` is updated.
 
     A group of one kind and namespace in which all are Current is not fetched again.
     """
     deadline = time.monotonic() + poll.within_s
-    known = {ref: ObjectHealth(ref=ref, health=Health.NOT_FOUND, message="Not looked at yet") for ref in refs}
     while True:
         trouble = _one_look(known, judge, look)
-        healths = tuple(known[ref] for ref in refs)
+        healths = tuple(known.values())
         if on_progress:
             on_progress(healths)
         _raise_if_failed(healths, poll)
@@ -75,7 +86,7 @@ def _groups(refs: dict[ObjectRef, ObjectHealth]) -> list[list[ObjectRef]]:
 def _raise_if_failed(healths: Sequence[ObjectHealth], poll: Poll) -> None:
     failed = [one for one in healths if one.health is Health.FAILED]
     if failed:
-        raise OperationFailed(f"{_sentence(failed)}", site=poll.site or None, objects=_names(failed))
+        raise OperationFailed(_sentence(failed), site=poll.site or None, objects=_names(failed))
 
 
 def _not_yet(healths: Sequence[ObjectHealth], poll: Poll) -> EdgeError:

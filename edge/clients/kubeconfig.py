@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, SecretStr
 
 from edge.clients.access import SiteAccess
 from edge.clients.exec_credential import run_plugin
+from edge.clients.files import read_text
 from edge.errors import InvalidInput
 from edge.policy.yaml_text import parse_yaml
 
@@ -149,7 +150,7 @@ class _Reader:
         if isinstance(text_or_path, str) and ("\n" in text_or_path or text_or_path.lstrip().startswith("{")):
             return cls(text_or_path, "kubeconfig", None)
         path = Path(text_or_path).expanduser()
-        return cls(_read(path, str(path)), str(path), path.parent)
+        return cls(read_text(path, _LONGEST), str(path), path.parent)
 
     def fault(self, what: str, field: str, value: object = None, *, remedy: str = "") -> InvalidInput:
         return InvalidInput(what, file=self.origin, field=field or None, value=value, remedy=remedy)
@@ -205,15 +206,7 @@ class _Reader:
             return ""
         if self.folder is None:
             raise self.fault("A kubeconfig that is not a file must hold everything inline", field, name)
-        return _read(self.folder / Path(name).expanduser(), self.origin, field)
-
-
-def _read(path: Path, origin: str, field: str | None = None) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)
-        if len(content) > _LONGEST:
-            raise InvalidInput(f"The file is larger than {_LONGEST} bytes", file=origin, field=field, value=path)
-        return content.decode()
-    except (OSError, UnicodeDecodeError) as theirs:
-        raise InvalidInput("The file cannot be read as text", file=origin, field=field, value=path) from theirs
+        try:
+            return read_text(self.folder / Path(name).expanduser(), _LONGEST)
+        except InvalidInput as unreadable:
+            raise self.fault(unreadable.what, field, unreadable.where["file"]) from unreadable

@@ -18,7 +18,7 @@ from edge.clients.kube_discovery import Discovery, DiscoveryCache, Resource, Sit
 from edge.clients.kube_errors import Gone, PathUnknown
 from edge.clients.kube_page import Page, read_page
 from edge.clients.kube_transport import Answer, Call, Timeouts, Transport
-from edge.clients.kube_wait import Judge, Poll, wait_until_current
+from edge.clients.kube_wait import Judge, Poll, first_look, wait_until_current
 from edge.clients.kube_watch import WatchEvent, Watching
 from edge.clients.retry import RetryPolicy
 from edge.errors import InvalidInput, NotFound, NotYet, WriteConflict
@@ -150,20 +150,22 @@ class SiteClient:
 
     def wait_for(
         self,
-        refs: Sequence[ObjectRef],
+        what: Sequence[ObjectRef | KubeObject],
         judge: Judge,
         *,
         within_s: float,
         every_s: float = 1.0,
         on_progress: Callable[[Sequence[ObjectHealth]], None] | None = None,
     ) -> tuple[ObjectHealth, ...]:
-        """The health of `refs`, in their order, once all are Current by `judge` (`edge.policy.health.health_of`).
+        """The health of all of `what`, in its order, once all are Current by `judge` (`edge.policy.health.health_of`).
 
-        Looks every `every_s` seconds with one list per kind and namespace. Raises NotYet after `within_s` seconds
-        and OperationFailed as soon as one has Failed; both name the objects. A site that does not answer is tried
-        until the time is over. `on_progress` gets the health of all after each look.
+        An object as `apply` or `get` returned it counts as the first look at it, so that what is Current already costs
+        no request; anything else is looked at. Looks every `every_s` seconds with one list per kind and namespace.
+        Raises NotYet after `within_s` seconds and OperationFailed as soon as one has Failed; both name the objects. A
+        site that does not answer is tried until the time is over. `on_progress` gets the health of all after each look.
         """
-        return wait_until_current(tuple(refs), judge, self._look, Poll(within_s, every_s, self.site), on_progress)
+        known = first_look(what, judge)
+        return wait_until_current(known, judge, self._look, Poll(within_s, every_s, self.site), on_progress)
 
     def _on(self, api_version: str, kind: str, use: Callable[[Resource], T]) -> T:
         """Use a kind's path; when the server does not know the path, ask its own list and use what that says."""

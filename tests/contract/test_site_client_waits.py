@@ -93,3 +93,29 @@ def test_a_judge_of_ones_own_decides() -> None:
 
     with serve(scripted(Answer(CONFIG_MAP))) as site, client_of(site) as client, pytest.raises(NotYet):
         client.wait_for([REF], strict, within_s=0.01, every_s=0.01)
+
+
+def test_what_apply_returned_needs_no_look_when_it_is_current() -> None:
+    seen = {**deployment("web", 1)}
+    seen["metadata"] = {**seen["metadata"], "uid": "u"}
+    with serve(scripted(Answer(deployment("api", 1)))) as site, client_of(site) as client:
+        assert client.wait_for([seen], health_of, within_s=20)
+        assert site.requests == []
+
+
+def test_an_object_that_never_was_on_a_site_is_looked_at() -> None:
+    with serve(scripted(Answer(CONFIG_MAP))) as site, client_of(site) as client:
+        assert client.wait_for([CONFIG_MAP], health_of, within_s=20)
+        assert site.paths()[-1] == "/api/v1/namespaces/shop/configmaps/one"
+
+
+def test_a_failure_seen_before_is_looked_at_once_more() -> None:
+    crashed = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "shop", "uid": "u"},
+        "status": {"phase": "Failed"},
+    }
+    with serve(scripted(Answer({**crashed, "status": {"phase": "Succeeded"}}))) as site, client_of(site) as client:
+        site.discovery["/api"] = [("", "v1", [("pods", "Pod", "Namespaced")])]
+        assert client.wait_for([crashed], health_of, within_s=20)
