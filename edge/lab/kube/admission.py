@@ -52,7 +52,9 @@ def _pod(store: SiteStore, obj: Obj, old: Obj | None) -> None:
         return
     name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
     if store.get(builtin("serviceaccounts"), obj["metadata"]["namespace"], name) is None:
-        why = f'error looking up service account {obj["metadata"]["namespace"]}/{name}: serviceaccount "{name}" not found'
+        why = (
+            f'error looking up service account {obj["metadata"]["namespace"]}/{name}: serviceaccount "{name}" not found'
+        )
         raise forbidden(builtin("pods"), obj["metadata"].get("name", ""), why)
     spec["serviceAccountName"] = spec["serviceAccount"] = name
     _priority(store, spec)

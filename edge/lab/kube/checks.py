@@ -1,4 +1,4 @@
-"""Checks beyond a kind's schema: names, labels, finalizers, selectors, and fields that may not change."""
+"""Checks of a whole object: its schema's, and beyond it names, labels, finalizers and fields that may not change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import orjson
 
 from edge.lab.kube.errors import Cause, bad_request, cause, invalid
 from edge.lab.kube.resources import ResourceType
-from edge.lab.kube.selectors import matches
 from edge.lab.kube.store import Obj
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -36,16 +35,15 @@ _FREE_NAMES = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBindi
 
 def check(resource: ResourceType, obj: Obj, old: Obj | None) -> None:
     """Raise ApiError 422 (or 400 for values of a wrong type) with every fault of the object."""
-    causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj), *_kind_faults(obj)]
+    causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj, old)]
     if old is not None:
         causes += _frozen(resource, obj, old)
     if causes:
         raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)
 
 
-def _schema_faults(resource: ResourceType, obj: Obj) -> list[Cause]:
-    schema = resource.schema
-    faults = schema.validate(obj) if schema else []
+def _schema_faults(resource: ResourceType, obj: Obj, old: Obj | None) -> list[Cause]:
+    faults = resource.schema.validate(obj, old)
     wrong = [fault for fault in faults if fault.reason == "FieldValueTypeInvalid"]
     if wrong and not resource.custom:
         kind, fault = resource.kind, wrong[0]
@@ -61,7 +59,8 @@ def _metadata(resource: ResourceType, obj: Obj, old: Obj | None) -> Iterator[Cau
     elif old["metadata"].get("deletionTimestamp"):
         added = set(meta.get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
         if added:
-            text = f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers {sorted(added)}"
+            text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers"
+            text = f"{text} {sorted(added)}"
             yield cause("metadata.finalizers", "FieldValueForbidden", text)
     yield from _labels(meta.get("labels") or {})
     size = sum(len(key) + len(str(value)) for key, value in (meta.get("annotations") or {}).items())
@@ -78,7 +77,7 @@ def _name(resource: ResourceType, meta: Mapping[str, Any]) -> Iterator[Cause]:
         return
     if resource.kind in _FREE_NAMES:
         if not _PATH_SEGMENT.fullmatch(name) or name in {".", ".."}:
-            yield cause("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": may not contain \'/\' or \'%\'')
+            yield cause("metadata.name", "FieldValueInvalid", f"Invalid value: \"{name}\": may not contain '/' or '%'")
         return
     short = resource.kind in _SHORT_NAMES
     pattern, most, rule = (_DNS_LABEL, 63, _LABEL_RULE) if short else (_SUBDOMAIN, 253, _SUBDOMAIN_RULE)
@@ -89,29 +88,14 @@ def _name(resource: ResourceType, meta: Mapping[str, Any]) -> Iterator[Cause]:
 def _labels(labels: Mapping[str, Any]) -> Iterator[Cause]:
     for key, value in labels.items():
         if not _LABEL_KEY.fullmatch(key):
-            text = f'Invalid value: "{key}": name part must consist of alphanumeric characters, \'-\', \'_\' or \'.\''
+            text = f"Invalid value: \"{key}\": name part must consist of alphanumeric characters, '-', '_' or '.'"
             yield cause("metadata.labels", "FieldValueInvalid", text)
         if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
             text = (
-                f'Invalid value: "{value}": a valid label must be an empty string or consist of at most 63 alphanumeric '
+                f'Invalid value: "{value}": a valid label must be an empty string or at most 63 alphanumeric '
                 "characters, '-', '_' or '.', and must start and end with an alphanumeric character"
             )
             yield cause("metadata.labels", "FieldValueInvalid", text)
-
-
-def _kind_faults(obj: Obj) -> Iterator[Cause]:
-    """A workload's selector must select its own template."""
-    if obj.get("kind") not in {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"}:
-        return
-    spec = obj.get("spec") or {}
-    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
-    selector = spec.get("selector")
-    if not selector:
-        yield cause("spec.selector", "FieldValueRequired", "Required value")
-    elif not matches(selector, labels):
-        shown = orjson.dumps(labels).decode()
-        text = f"Invalid value: {shown}: `selector` does not match template `labels`"
-        yield cause("spec.template.metadata.labels", "FieldValueInvalid", text)
 
 
 def _frozen(resource: ResourceType, obj: Obj, old: Obj) -> Iterator[Cause]:

@@ -115,7 +115,9 @@ def _structural(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     """Each value must say its type, or be int-or-string, or keep unknown fields."""
     free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
     if not schema.get("type") and not free:
-        yield cause(f"{path}.type", "FieldValueRequired", "Required value: must not be empty for specified object fields")
+        yield cause(
+            f"{path}.type", "FieldValueRequired", "Required value: must not be empty for specified object fields"
+        )
     if path.endswith("openAPIV3Schema") and schema.get("type") not in {"object", None}:
         text = f'Invalid value: "{schema["type"]}": must be object at the root'
         yield cause(f"{path}.type", "FieldValueInvalid", text)

@@ -103,6 +103,11 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiErr
     return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
 
 
+def invalid_patch(resource: ResourceType, name: str, why: str) -> ApiError:
+    """422 of a patch that cannot be carried out."""
+    return invalid(resource.kind, resource.group, name, [cause("patch", "FieldValueInvalid", f"Invalid value: {why}")])
+
+
 def cause(field: str, reason: str, message: str) -> Cause:
     """One wrong field."""
     return {"reason": reason, "message": message, "field": field}
@@ -136,7 +141,9 @@ def method_not_allowed() -> ApiError:
 
 def unsupported_media(got: str, known: Sequence[str]) -> ApiError:
     """415."""
-    text = f"the body of the request was in an unknown format ({got}) - accepted media types include: {', '.join(known)}"
+    text = (
+        f"the body of the request was in an unknown format ({got}) - accepted media types include: {', '.join(known)}"
+    )
     return ApiError(415, "UnsupportedMediaType", text, {})
 
 

@@ -57,7 +57,7 @@ def _builtin(group: str, version: str) -> bytes:
 
 def _custom_schema(types: SiteTypes, one: ResourceType) -> dict[str, Any]:
     crd = types.crd_of(one) or {"spec": {"versions": []}}
-    source = next((v for v in crd["spec"]["versions"] if v["name"] == one.version), {})
+    source: dict[str, Any] = next((v for v in crd["spec"]["versions"] if v["name"] == one.version), {})
     schema = dict((source.get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
     properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     schema["properties"] = properties | dict(schema.get("properties") or {})
@@ -65,9 +65,7 @@ def _custom_schema(types: SiteTypes, one: ResourceType) -> dict[str, Any]:
     return schema
 
 
-def _document(
-    group: str, version: str, resources: tuple[ResourceType, ...], schemas: dict[str, Any]
-) -> bytes:
+def _document(group: str, version: str, resources: tuple[ResourceType, ...], schemas: dict[str, Any]) -> bytes:
     names = {
         kind["kind"]: name
         for name, schema in schemas.items()
@@ -96,7 +94,11 @@ def _kind(one: ResourceType) -> dict[str, str]:
 def _paths(one: ResourceType, schema: str) -> Iterator[tuple[str, dict[str, Any]]]:
     head = f"/apis/{one.group}/{one.version}" if one.group else f"/api/{one.version}"
     base = f"{head}/namespaces/{{namespace}}/{one.plural}" if one.namespaced else f"{head}/{one.plural}"
-    collection = {"get": ("list", "list"), "post": ("post", "create"), "delete": ("deletecollection", "deletecollection")}
+    collection = {
+        "get": ("list", "list"),
+        "post": ("post", "create"),
+        "delete": ("deletecollection", "deletecollection"),
+    }
     single = {
         "get": ("get", "get"),
         "put": ("put", "update"),

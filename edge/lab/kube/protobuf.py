@@ -7,7 +7,7 @@ Kubernetes wraps a message in `k8s\\0` and an envelope that names its kind. The 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -136,7 +136,7 @@ def _int_or_string(raw: bytes) -> int | str:
     return str(fields.get(3, b""), "utf-8") if fields.get(1) else _signed(fields.get(2, 0))
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[Any], Any]] = {
     "string": lambda raw: raw.decode(),
     "int": _signed,
     "bool": bool,

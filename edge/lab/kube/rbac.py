@@ -87,11 +87,11 @@ def _has(rule: Rule, word: str, value: str) -> bool:
 
 def _resource_matches(resources: Any, wish: Attributes) -> bool:
     full = f"{wish.resource}/{wish.subresource}" if wish.subresource else wish.resource
-    return full in resources or "*" in resources or bool(wish.subresource) and f"*/{wish.subresource}" in resources
+    return full in resources or "*" in resources or (bool(wish.subresource) and f"*/{wish.subresource}" in resources)
 
 
 def _path_matches(pattern: str, path: str) -> bool:
-    return pattern == path or pattern.endswith("*") and path.startswith(pattern[:-1])
+    return pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1]))
 
 
 def refusal(user: User, wish: Attributes) -> str:

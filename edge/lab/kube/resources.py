@@ -88,8 +88,8 @@ class ResourceType:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def schema(self) -> Schema | None:
-        """The compiled schema; None when the kind is not checked."""
+    def schema(self) -> Schema:
+        """The compiled schema."""
         return self.custom_schema() if self.custom_schema else _schema_of(self.group, self.version, self.kind)
 
     @property
@@ -104,8 +104,11 @@ class ResourceType:
 
 
 @cache
-def _schema_of(group: str, version: str, kind: str) -> Schema | None:
-    return builtin_schema(group, version, kind)
+def _schema_of(group: str, version: str, kind: str) -> Schema:
+    found = builtin_schema(group, version, kind)
+    if found is None:
+        raise KeyError(f"no schema for {kind} of {group}/{version}")
+    return found
 
 
 @cache

@@ -82,7 +82,7 @@ def _expression(one: Mapping[str, Any], labels: Labels) -> bool:
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+    return bool((key in labels) == (operator == "Exists"))
 
 
 # Fields a selector may name, per kind beyond the two every kind has.
@@ -140,7 +140,7 @@ def _field_term(part: str, kind: str) -> tuple[tuple[str, ...], str, bool]:
         raise bad_request(f"invalid selector: '{part}'; can't understand '{part}'")
     key = found["key"].strip()
     if key not in _ALWAYS and key not in _FIELDS.get(kind, frozenset()):
-        raise ApiError(400, "BadRequest", f'field label not supported: {key}')
+        raise ApiError(400, "BadRequest", f"field label not supported: {key}")
     return tuple(key.split(".")), found["value"].strip(), found["op"] != "!="
 
 

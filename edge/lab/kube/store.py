@@ -20,6 +20,8 @@ from edge.lab.kube.selectors import Predicate, both, field_selector, label_selec
 from edge.lab.kube.types import SiteTypes
 
 Obj = dict[str, Any]
+Objects = list[Obj]
+Typed = list[tuple[ResourceType, Obj]]
 Verdict = Literal["ADDED", "MODIFIED", "DELETED"]
 HISTORY = 2_000
 """How many past events a site can replay to a watch; an older resourceVersion is answered with 410."""
@@ -88,14 +90,12 @@ class SiteStore:
         objects = self._objects.get(resource.key)
         return None if objects is None else objects.get((namespace if resource.namespaced else "", name))
 
-    def list(
-        self, resource: ResourceType, namespace: str = "", selector: str = "", fields: str = ""
-    ) -> list[Obj]:
+    def list(self, resource: ResourceType, namespace: str = "", selector: str = "", fields: str = "") -> Objects:
         """Objects ordered by namespace and name. `namespace` "" means all; selectors are texts as in a query."""
         wanted = both(label_selector(selector), field_selector(fields, resource.kind))
         return self.select(resource, namespace, wanted)
 
-    def select(self, resource: ResourceType, namespace: str = "", wanted: Predicate | None = None) -> list[Obj]:
+    def select(self, resource: ResourceType, namespace: str = "", wanted: Predicate | None = None) -> Objects:
         """As `list`, with a compiled predicate."""
         objects = self._objects.get(resource.key)
         if not objects:
@@ -113,7 +113,7 @@ class SiteStore:
             return None
         return resource, self._objects[place[0]][place[1], place[2]]
 
-    def dependents(self, uid: str) -> list[tuple[ResourceType, Obj]]:
+    def dependents(self, uid: str) -> Typed:
         """Objects that name this uid in their ownerReferences."""
         found = (self.by_uid(one) for one in tuple(self._dependents.get(uid, ())))
         return [one for one in found if one is not None]
@@ -232,9 +232,9 @@ class SiteStore:
 
         return end
 
-    def since(self, revision: int) -> list[Event]:
+    def since(self, revision: int) -> tuple[Event, ...]:
         """Events after `revision`, oldest first; ask `oldest` first whether they are all still known."""
-        return [event for event in self.history if event.revision > revision]
+        return tuple(event for event in self.history if event.revision > revision)
 
     def compact(self) -> None:
         """Forget the history, as etcd does now and then: watches that resume from before get 410."""

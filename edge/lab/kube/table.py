@@ -86,7 +86,9 @@ def shape_one(call: Call, resource: ResourceType, now: datetime) -> Callable[[Ob
     """How one object goes over the wire for this caller."""
     if call.wants("Table"):
         options = {"include": call.query.get("includeObject", "Metadata"), "now": now}
-        return lambda obj: table(resource, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")}, options)
+        return lambda obj: table(
+            resource, [obj], {"resourceVersion": obj["metadata"].get("resourceVersion", "")}, options
+        )
     return metadata_only if call.wants("PartialObjectMetadata") else _whole
 
 

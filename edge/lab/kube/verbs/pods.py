@@ -1,0 +1,63 @@
+"""What pods answer beside the usual verbs: eviction, binding, logs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.lab.kube import disruption
+from edge.lab.kube.bodies import decode_object
+from edge.lab.kube.call import Answer, Call, Target, answer
+from edge.lab.kube.deletion import Deletion, delete
+from edge.lab.kube.errors import bad_request, conflict, too_many
+from edge.lab.kube.site import Site
+from edge.lab.kube.verbs.write import current
+
+LOG_ANNOTATION = "edge.lab/log"
+"""A pod's log in the lab is the text of this annotation."""
+_CREATED: dict[str, Any] = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "metadata": {},
+    "status": "Success",
+    "code": 201,
+}
+
+
+def evict(site: Site, call: Call, target: Target) -> Answer:
+    """POST pods/x/eviction: a deletion that disruption budgets may refuse (429)."""
+    body = decode_object(call.body, call.headers.get("content-type", ""))
+    options = body.get("deleteOptions") or {}
+    pod = current(site, target)
+    refusal = disruption.refusal(site.store, pod)
+    if refusal:
+        fault = {"reason": "DisruptionBudget", "message": refusal}
+        raise too_many("Cannot evict pod as it would violate the pod's disruption budget.", [fault])
+    if not (call.dry_run or "All" in (options.get("dryRun") or ())):
+        disruption.charge(site.store, pod)
+        delete(site.store, target.resource, pod, Deletion(grace=options.get("gracePeriodSeconds")))
+    return answer(_CREATED, 201)
+
+
+def bind(site: Site, call: Call, target: Target) -> Answer:
+    """POST pods/x/binding: the scheduler's decision."""
+    body = decode_object(call.body, call.headers.get("content-type", ""))
+    node = (body.get("target") or {}).get("name")
+    if not node:
+        raise bad_request("target.name: Required value")
+    pod = current(site, target)
+    if pod["spec"].get("nodeName"):
+        taken = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
+        raise conflict(target.resource, target.name, taken)
+    if not call.dry_run:
+        condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": site.now()}
+        conditions = [one for one in pod["status"].get("conditions") or () if one["type"] != "PodScheduled"]
+        status = {**pod["status"], "conditions": [*conditions, condition]}
+        site.store.replace(target.resource, {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status})
+    return answer(_CREATED, 201)
+
+
+def log(site: Site, _call: Call, target: Target) -> Answer:
+    """GET pods/x/log."""
+    pod = current(site, target)
+    text = (pod["metadata"].get("annotations") or {}).get(LOG_ANNOTATION, "")
+    return Answer(200, text.encode(), "text/plain")
