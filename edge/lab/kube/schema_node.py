@@ -116,8 +116,8 @@ class Compiler:
 
     def _fill(self, node: Node, schema: Json, name: str) -> Node:
         node.source, node.name, node.builtin = schema, name, self._builtin
-        node.type = schema.get("type", "")
         node.int_or_string = bool(schema.get("x-kubernetes-int-or-string")) or schema.get("format") == "int-or-string"
+        node.type = "" if node.int_or_string else schema.get("type", "")
         node.quantity = bool(schema.get("x-quantity"))
         node.nullable = bool(schema.get("nullable"))
         node.preserve = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
