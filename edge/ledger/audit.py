@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
@@ -45,13 +46,16 @@ class Audit(Book):
         """
         with self._store.read(snapshot=True) as connection:
             recorded = head_of(connection)
-            return verify(_all(connection), recorded, head)
+            # Closed at once also when a bad row ends the reading, or PostgreSQL's cursor would outlive it.
+            with closing(_all(connection)) as entries:
+                return verify(entries, recorded, head)
 
 
-def _all(connection: Connection) -> Iterator[AuditEntry]:
+def _all(connection: Connection) -> Generator[AuditEntry, None, None]:
     streamed = connection.execution_options(yield_per=_CHUNK)
-    for row in streamed.execute(select(audit).order_by(audit.c.sequence)).mappings():
-        yield _entry(row)
+    with streamed.execute(select(audit).order_by(audit.c.sequence)) as rows:
+        for row in rows.mappings():
+            yield _entry(row)
 
 
 def _entry(row: RowMapping) -> AuditEntry:

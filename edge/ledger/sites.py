@@ -73,7 +73,7 @@ class Sites(Book):
         asked = dict(labels or {})
         return tuple(site for site in found if asked.items() <= site.labels.items())
 
-    def update(self, name: str, **changes: Any) -> Site:
+    def update(self, name: str, /, **changes: Any) -> Site:
         """Change fields of a site; its name and its tenant stay. Raises NotFound or InvalidInput."""
         return self._store.write(lambda txn: _update(txn, name, changes))
 

@@ -15,7 +15,7 @@ _VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"  # a JSON web token
     r"|\b[Bb]earer [\w.~+/-]{16,}"
-    r"|://[^/\s:@]+:[^/\s@]+@"  # a password in a URL
+    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # a password in a URL
 )
 
 V = TypeVar("V")
