@@ -33,6 +33,6 @@ def stored(resource: ResourceType, obj: Obj) -> Obj:
 
 
 def _converted(resource: ResourceType, obj: Obj, api_version: str, names: dict[str, str]) -> Obj:
-    """Versions of a CRD differ in name only (conversion strategy None); the two groups of events in some fields' names."""
+    """Versions of a CRD differ in name only (conversion strategy None), the two groups of events in some fields."""
     renamed = obj if resource.custom else {names.get(word, word): value for word, value in obj.items()}
     return {**renamed, "apiVersion": api_version}

@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 
 @lru_cache(maxsize=2048)
 def compile_path(path: str) -> tuple[_Step, ...]:
-    """Steps for a path such as `.status.conditions[?(@.type=="Ready")].status`. One that cannot be read finds nothing."""
+    """Steps of a path, say `.status.conditions[?(@.type=="Ready")].status`. What cannot be read finds nothing."""
     text = path.strip().strip("{}").lstrip("$")
     steps: list[_Step] = []
     position = 0

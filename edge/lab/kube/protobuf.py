@@ -107,9 +107,9 @@ def _put(result: dict[str, Any], word: str, kind: str, raw: Any) -> None:
         entry = dict(_fields(raw))
         result.setdefault(word, {})[entry.get(1, b"").decode()] = _value(entry.get(2, b""), kind[:-2])
     else:
-        value = _value(raw, kind.rstrip("?"))
+        value = _value(raw, kind)
         # Go writes plain fields even when they are empty, and leaves them out of JSON.
-        if value is not None and value != "" and not (kind.endswith("?") and not value):
+        if value is not None and value != "":
             result[word] = value
 
 
@@ -139,7 +139,9 @@ def _int_or_string(raw: bytes) -> int | str:
 _SCALARS: dict[str, Callable[[Any], Any]] = {
     "string": lambda raw: raw.decode(),
     "int": _signed,
+    "count": lambda raw: _signed(raw) or None,
     "bool": bool,
+    "flag": lambda raw: bool(raw) or None,
     "bytes": lambda raw: base64.b64encode(raw).decode(),
     "time": _time,
     "quantity": _quantity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from time import perf_counter
@@ -24,6 +25,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 MOST_BODY = 3 * 1024 * 1024
 """The largest request body a real server takes, in bytes."""
+_log = logging.getLogger(__name__)
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _HEALTH = frozenset({"healthz", "livez", "readyz"})
 
@@ -59,7 +61,11 @@ class SiteServer:
             reply = self._reply(call)
         except ApiError as refusal:
             reply = Answer(refusal.code, orjson.dumps(refusal.status()), headers=refusal.headers)
-        self._log(call, reply, perf_counter() - begun)
+        except Exception:  # noqa: BLE001 - a fault of the lab has to reach the caller as a fault of the server
+            _log.exception("%s %s failed", call.method, call.path)
+            fault = ApiError(500, "InternalError", "Internal error occurred: the lab has a fault; see its log")
+            reply = Answer(500, orjson.dumps(fault.status()))
+        self._remember(call, reply, perf_counter() - begun)
         if isinstance(reply, Watch):
             await reply.run(receive, send)
         else:
@@ -143,7 +149,7 @@ class SiteServer:
                 return openapi.document(self.store.types, group, version)
         return None
 
-    def _log(self, call: Call, reply: Answer | Watch, seconds: float) -> None:
+    def _remember(self, call: Call, reply: Answer | Watch, seconds: float) -> None:
         self.store.served += 1
         self.store.requests.append(
             ServedRequest(

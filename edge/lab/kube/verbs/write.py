@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edge.lab.kube.apply import ApplyConflict, server_side_apply
+from edge.lab.kube.apply import ApplyConflict, ApplyRefused, server_side_apply
 from edge.lab.kube.bodies import APPLY, PATCHES, decode_object, decode_patch, media_type
 from edge.lab.kube.call import Answer, Call, Target, answer
 from edge.lab.kube.convert import shown
@@ -216,13 +216,8 @@ def _wish(call: Call, target: Target) -> Obj:
 
 
 def merge_applied(site: Site, call: Call, target: Target, old: Obj | None, wish: Obj) -> Obj:
-    """The object after a server-side apply, managedFields included. ApiError 409 on foreign fields without force."""
+    """The object after a server-side apply, managedFields included. 409 on foreign fields without force."""
     resource, sub = target.resource, target.subresource
-    unknown = resource.schema.prune(wish)
-    if unknown:
-        place = f"{target.namespace}/{target.name}; {resource.api_version}, Kind={resource.kind}"
-        faults = "\n".join(f".{path}: field not declared in schema" for path in unknown)
-        raise ApiError(500, "", f"failed to create typed patch object ({place}): {faults}")
     _reset(resource, sub, wish)
     try:
         return server_side_apply(
@@ -234,11 +229,11 @@ def merge_applied(site: Site, call: Call, target: Target, old: Obj | None, wish:
             now=site.now(),
             subresource=sub,
         )
+    except ApplyRefused as bad:
+        place = f"{target.namespace}/{target.name}; {resource.api_version}, Kind={resource.kind}"
+        raise ApiError(500, "", f"failed to create typed patch object ({place}): {bad}") from bad
     except ApplyConflict as clash:
-        causes = [
-            cause(path, "FieldManagerConflict", f'conflict with "{manager}" using {version}')
-            for manager, version, path in clash.conflicts
-        ]
+        causes = [cause(path, "FieldManagerConflict", message) for path, message in clash.causes()]
         raise apply_conflict(resource, target.name, str(clash), causes) from clash
 
 
