@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Self
 
 from prefect.blocks.core import Block
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from edge.clients.kube_discovery import DiscoveryCache
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.errors import NotFound
@@ -22,6 +23,8 @@ class SiteCredentials(Block):
 
     folder: Path = Field(description="Folder with one kubeconfig per site.")
     allow_exec: tuple[str, ...] = Field(default=(), description="Commands that a kubeconfig may run to log in.")
+    _cache: DiscoveryCache = PrivateAttr(default_factory=DiscoveryCache)
+    """What alike sites serve; one for all clients of this block, so that a site need not be asked."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -47,4 +50,4 @@ class SiteCredentials(Block):
         if not file.is_file():
             remedy = "Import the site, or put its kubeconfig there"
             raise NotFound("No credential for this site", remedy=remedy, site=site, file=file)
-        return SiteClient(read_kubeconfig(file, allow_exec=self.allow_exec))
+        return SiteClient(read_kubeconfig(file, allow_exec=self.allow_exec), site=site, cache=self._cache)

@@ -98,6 +98,10 @@ class DiscoveryCache:
     def __len__(self) -> int:
         return len(self._by_content)
 
+    def __reduce__(self) -> tuple[type[DiscoveryCache], tuple[()]]:
+        """A copy, in this process or another, starts empty: it is a cache, and locks do not travel."""
+        return (DiscoveryCache, ())
+
 
 class SiteDiscovery:
     """One site's view: its own list once it was fetched, hints from alike sites before that."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from edge.clients.kube_discovery import DiscoveryCache
@@ -19,6 +21,14 @@ def test_two_alike_sites_share_one_copy_and_the_second_asks_for_nothing() -> Non
             assert second.paths() == ["/api/v1/namespaces/shop/configmaps/one"]
             assert one.discovery() is two.discovery()
         assert len(cache) == 1
+
+
+def test_a_cache_that_is_copied_starts_empty() -> None:
+    cache = DiscoveryCache()
+    with serve(scripted(Answer(CONFIG_MAP))) as site, client_of(site, cache=cache) as client:
+        client.discovery()
+    assert len(cache) == 1
+    assert len(pickle.loads(pickle.dumps(cache))) == 0
 
 
 def test_a_wrong_hint_from_another_site_is_put_right_by_the_sites_own_list() -> None:
