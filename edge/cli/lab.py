@@ -174,4 +174,3 @@ def _site_name(text: str) -> str:
     if not text.replace("-", "").isalnum():
         raise InvalidInput("not the name of a site", field="SITE", value=text)
     return text
-

@@ -74,9 +74,7 @@ class AdminApp:
                 return 202, {"status": "stopping"}
         raise NotFound("the lab's admin API has no such path", method=method, path="/".join(["", "lab", *words]))
 
-    def _site(
-        self, method: str, site: LabSite, rest: list[str], body: Any, query: dict[str, str]
-    ) -> tuple[int, Reply]:
+    def _site(self, method: str, site: LabSite, rest: list[str], body: Any, query: dict[str, str]) -> tuple[int, Reply]:
         match method, rest:
             case "GET", []:
                 return 200, self._line(site)
@@ -84,25 +82,25 @@ class AdminApp:
                 return 200, _requests(site, int(query.get("limit", 1000)))
             case "DELETE", ["requests"]:
                 return 200, _forget_requests(site)
-            case "GET", ["faults"]:
-                return 200, _faults(site)
-            case ("PUT" | "POST"), ["faults"]:
-                return self._set_fault(site, body)
-            case "DELETE", ["faults"]:
-                self._world.lift(site)
-                return 200, _faults(site)
-            case "DELETE", ["faults", kind]:
-                self._world.lift(site, _kind(kind))
-                return 200, _faults(site)
+            case _, ["faults", *kinds] if len(kinds) < 2:
+                return 200, self._faults(method, site, kinds, body)
         raise NotFound("the lab's admin API has no such path", site=site.name, path="/".join(rest))
 
-    def _set_fault(self, site: LabSite, body: Any) -> tuple[int, Reply]:
+    def _faults(self, method: str, site: LabSite, kinds: list[str], body: Any) -> Reply:
+        if method == "DELETE":
+            self._world.lift(site, _kind(kinds[0]) if kinds else None)
+        elif method in ("PUT", "POST") and not kinds:
+            self._set_fault(site, body)
+        elif method != "GET" or kinds:
+            raise NotFound("faults are set with PUT, lifted with DELETE", method=method, site=site.name)
+        return _faults(site)
+
+    def _set_fault(self, site: LabSite, body: Any) -> None:
         fault = dict(body) if isinstance(body, dict) else {}
         lasts = float(fault.pop("for_s", 0.0) or 0.0)
         now = self._world.clock.monotonic()
         spell = Spell(fault=FAULT.validate_python(fault), from_s=now, until_s=now + lasts if lasts else None)
         self._world.set_spell(site, spell)
-        return 200, _faults(site)
 
     def _set_clock(self, order: ClockOrder) -> tuple[int, Reply]:
         if order.rate is not None:

@@ -1,4 +1,4 @@
-"""How the pretend Azure hears of the Arc agents on a site: by what runs in the site's cluster, and only if it can call."""
+"""How the pretend Azure hears of the Arc agents on a site: from what runs in its cluster, and only if it can call."""
 
 from __future__ import annotations
 

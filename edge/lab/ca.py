@@ -62,7 +62,12 @@ class Authority:
             self._issue(stem, device_id, names, ExtendedKeyUsageOID.CLIENT_AUTH, serial)
 
     def _issue(
-        self, stem: Path, name: str, alternatives: list[x509.GeneralName], usage: x509.ObjectIdentifier, serial: str = ""
+        self,
+        stem: Path,
+        name: str,
+        alternatives: list[x509.GeneralName],
+        usage: x509.ObjectIdentifier,
+        serial: str = "",
     ) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (

@@ -128,9 +128,9 @@ def _spawn(config: LabConfig, layout: Layout, writer: int) -> subprocess.Popen[b
 
 def _log(layout: Layout) -> IO[bytes]:
     """The lab's log; a folder that is no lab's is left alone, and the lab will say so through the pipe."""
-    if layout.state.exists() and not layout.lock.exists():
-        if not layout.state.is_dir() or any(layout.state.iterdir()):
-            return Path(os.devnull).open("ab")
+    foreign = layout.state.exists() and not layout.lock.exists()
+    if foreign and (not layout.state.is_dir() or any(layout.state.iterdir())):
+        return Path(os.devnull).open("ab")
     layout.state.mkdir(parents=True, exist_ok=True)
     layout.lock.touch()
     return layout.log.open("ab")

@@ -56,11 +56,15 @@ class Lab:
         clock = LabClock(self.config.clock_rate, _behind(self.layout))
         self._shelf = Shelf(self.layout.objects)
         engine = Engine(Timers(clock), read_stages(scenario.stages, folder), scenario.seed)
-        self.world = World(clock, scenario, engine, self._shelf, _kept_secret(self.layout.secret))
+        authority = Authority.open(self.layout.ca, "Edge Lab CA")
+        self._tls = authority.server(self.layout.server)
+        ca_pem = authority.cert_file.read_text(encoding="ascii")
+        secret = _kept_secret(self.layout.secret)
+        self.world = World(scenario, engine, self._shelf, secret=secret, ca_pem=ca_pem)
         self.world.populate(self.config.sites)
         self.world.on_weather.append(self._weather_changed)
         self._admin_token = _kept_secret(self.layout.admin_token).decode()
-        self._certificates()
+        self._make_devices()
         write_kubeconfigs(self.world, self.layout, self._site_url)
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
         options = AzureOptions(agents=AgentsLook(self.world))
@@ -93,9 +97,7 @@ class Lab:
         put(self.layout.summary, orjson.dumps(said, option=orjson.OPT_INDENT_2))
         on_ready(said)
 
-    def _certificates(self) -> None:
-        authority = Authority.open(self.layout.ca, "Edge Lab CA")
-        self._tls = authority.server(self.layout.server)
+    def _make_devices(self) -> None:
         maker = Authority.open(self.layout.manufacturer, "Edge Lab Manufacturer CA")
         for site in self.world:
             maker.device(self.layout.devices, site.device_id, site.serial)
@@ -167,7 +169,10 @@ def _bind(port: int, before: int) -> socket.socket:
             bound.close()
             if port:
                 raise InvalidInput(
-                    "the port cannot be used", port=port, reason=error.strerror, remedy="Without --port a free one is found"
+                    "the port cannot be used",
+                    port=port,
+                    reason=error.strerror,
+                    remedy="Without --port a free one is found",
                 ) from error
             continue
         return bound
@@ -189,7 +194,7 @@ def _port_before(layout: Layout) -> int:
 
 
 def _behind(layout: Layout) -> float:
-    """How far the machine's clock is behind the lab time that was reached before, in seconds; lab time never goes back."""
+    """How far the machine's clock is behind the lab time reached before, in seconds: lab time never goes back."""
     try:
         kept = datetime.fromisoformat(orjson.loads(layout.clock.read_bytes())["now"])
     except (OSError, ValueError, KeyError):
@@ -201,4 +206,3 @@ def _kept_secret(file: Path) -> bytes:
     if not file.exists():
         write_secret(file, secrets.token_hex(32).encode())
     return file.read_bytes().strip()
-

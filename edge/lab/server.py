@@ -55,11 +55,11 @@ class LabApp:
         return await self._azure(scope, receive, send)
 
     async def _site(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        name, _, rest = path[len(_SITES) :].partition("/")
+        name = path[len(_SITES) :].partition("/")[0]
         site = self._world.find(name)
         if site is None:
             return await answer(send, 404, b'{"error":"the lab has no such site"}')
-        scope["root_path"], scope["path"] = _SITES + name, f"/{rest}"
+        scope["root_path"] = _SITES + name
         send = _dated(site.clock.now, send)
         if site.faults:
             return await self._wire.serve(site, functools.partial(self._cluster, site), scope, receive, send)
@@ -115,7 +115,7 @@ class LabServer(uvicorn.Server):
 def server_config(app: App, cert_file: str, key_file: str) -> uvicorn.Config:
     """How the lab serves: TLS, plain ASGI, no access log, and watches do not hold up the end."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn spells ASGI's dicts out
+        app,
         http=LabProtocol,
         ws="none",
         loop="asyncio",

@@ -34,7 +34,7 @@ class Timers:
     """Calls planned in lab seconds. Calls that are due run one after another, in order of time."""
 
     def __init__(self, clock: LabClock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._heap: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
@@ -43,7 +43,7 @@ class Timers:
 
     def after(self, lab_seconds: float, call: Callable[[], None]) -> Timer:
         """Plan a call in so many lab seconds; 0 means as soon as the present event is done."""
-        timer = Timer(self._clock.monotonic() + lab_seconds, call)
+        timer = Timer(self.clock.monotonic() + lab_seconds, call)
         heapq.heappush(self._heap, (timer.due, next(self._count), timer))
         if timer.due < self._alarm_due:
             self._arm(timer.due)
@@ -60,11 +60,11 @@ class Timers:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_due = due
-        wait = max(0.0, due - self._clock.monotonic()) / self._clock.rate
+        wait = max(0.0, due - self.clock.monotonic()) / self.clock.rate
         self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
 
     def _ring(self) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._alarm, self._alarm_due = None, float("inf")
         for _ in range(256):  # then let requests have their turn
             if not self._heap or self._heap[0][0] > now:
@@ -79,5 +79,5 @@ def _run(timer: Timer) -> None:
         return
     try:
         call()
-    except Exception:  # one broken object must not stop the lab; the log says which
+    except Exception:  # noqa: BLE001 - one broken object must not stop the lab; the log says which
         _log.exception("a lab timer failed")

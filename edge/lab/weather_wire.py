@@ -38,7 +38,8 @@ class LabProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Put a handle on this connection into the scope of each request."""
         super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: self}
+        extensions: Any = {CONNECTION: self}
+        self.scope["extensions"] = extensions
 
     def reset(self) -> None:
         """Send RST instead of an orderly end."""

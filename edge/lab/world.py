@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from edge.errors import NotFound
-from edge.lab.clock import LabClock
 from edge.lab.controllers.engine import Engine
+from edge.lab.kube.call import admin_user, viewer_user
+from edge.lab.kube.seeds import seed
 from edge.lab.kube.server import SiteServer
 from edge.lab.kube.store import SiteStore
 from edge.lab.nodes import renew_leases, seed_nodes
@@ -28,14 +29,17 @@ from edge.lab.weather import (
 )
 
 RENEW_S = 10.0
-ADMIN, READER = "edge-admin", "edge-reader"
 
 
 class World:
-    """All sites of a lab. Everything in it happens on the server's event loop."""
+    """All sites of a lab. Everything in it happens on the server's event loop.
 
-    def __init__(self, clock: LabClock, scenario: Scenario, engine: Engine, shelf: Shelf, secret: bytes) -> None:
-        self.clock = clock
+    `secret` is what tokens are made from; `ca_pem` what pods of the sites are told to trust.
+    """
+
+    def __init__(self, scenario: Scenario, engine: Engine, shelf: Shelf, *, secret: bytes, ca_pem: str) -> None:
+        self.clock = engine.timers.clock
+        self._ca_pem = ca_pem
         self.scenario = scenario
         self.timers: Timers = engine.timers
         self.on_weather: list[Callable[[LabSite], None]] = []
@@ -79,7 +83,7 @@ class World:
         """All sites' names, in order."""
         return list(self._sites)
 
-    def token(self, site: str, user: str = ADMIN) -> str:
+    def token(self, site: str, user: str = "edge-admin") -> str:
         """The bearer token of a user at one site; the same for as long as the state folder lives."""
         return hmac.new(self._secret, f"{site}/{user}".encode(), hashlib.sha256).hexdigest()
 
@@ -107,8 +111,10 @@ class World:
         kept = self._shelf.load(site.name)
         now = site.clock.now
         store = SiteStore.restore(kept, now) if kept else SiteStore(site.name, now)
-        tokens = {self.token(site.name, user): user for user in (ADMIN, READER)}
+        tokens = {self.token(site.name, user.name): user for user in (admin_user(), viewer_user())}
         site.app = SiteServer(store, site.clock, tokens)
+        if not kept:
+            seed(store, self._ca_pem)
         seed_nodes(store, site.region, self.scenario.nodes)
         self._engine.attach(site, store)
         self._shelf.keep(store)

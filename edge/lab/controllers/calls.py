@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge.lab.controllers.daemonset import daemonset
 from edge.lab.controllers.deployment import deployment
+from edge.lab.controllers.endpoints import endpoints
 from edge.lab.controllers.home import Home
+from edge.lab.controllers.job import job
 from edge.lab.controllers.replicaset import replicaset
 from edge.lab.controllers.schedule import schedule
+from edge.lab.controllers.statefulset import statefulset
 from edge.lab.kube.store import Obj
 
 Call = Callable[[Home, Obj], float | None]
 
 CALLS: dict[str, Call] = {
+    "daemonset": daemonset,
     "deployment": deployment,
+    "endpoints": endpoints,
+    "job": job,
     "replicaset": replicaset,
     "schedule": schedule,
+    "statefulset": statefulset,
 }

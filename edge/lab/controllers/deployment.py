@@ -121,7 +121,9 @@ def _shrink(home: Home, new: Obj, old: list[Obj], *, min_available: int) -> None
             spare -= broken
             _scale(home, rs, rs["spec"]["replicas"] - broken)
     current = [now for rs in old if (now := home.current(REPLICASETS_TYPE, rs)) is not None]
-    spare = min(spare, _available(new) + sum(min(_available(rs), rs["spec"]["replicas"]) for rs in current) - min_available)
+    spare = min(
+        spare, _available(new) + sum(min(_available(rs), rs["spec"]["replicas"]) for rs in current) - min_available
+    )
     for rs in current:
         gone = min(rs["spec"]["replicas"], max(0, spare))
         spare -= gone

@@ -183,4 +183,3 @@ def _frees_room(event: Event) -> bool:
 def _resource(store: SiteStore, kind: Kind) -> ResourceType | None:
     group, name = kind
     return next((one for one in store.types if one.kind == name and one.group == group), None)
-

@@ -91,7 +91,9 @@ def qos_class(spec: Mapping[str, Any]) -> str:
 
 def _guaranteed(resources: Mapping[str, Any]) -> bool:
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    return {"cpu", "memory"} <= limits.keys() and all(limits[name] == requests.get(name, limits[name]) for name in limits)
+    return {"cpu", "memory"} <= limits.keys() and all(
+        limits[name] == requests.get(name, limits[name]) for name in limits
+    )
 
 
 def is_going(obj: Obj) -> bool:

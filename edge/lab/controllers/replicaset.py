@@ -46,7 +46,9 @@ def _count(home: Home, rs: Obj, refusal: str) -> float | None:
         return None
     active = [pod for pod in owned(home, PODS_TYPE, current) if is_active(pod)]
     available, next_s = availability(home, active, current["spec"].get("minReadySeconds", 0))
-    conditions = [one for one in (current.get("status") or {}).get("conditions") or () if one["type"] != "ReplicaFailure"]
+    conditions = [
+        one for one in (current.get("status") or {}).get("conditions") or () if one["type"] != "ReplicaFailure"
+    ]
     if refusal:
         conditions.append(_failure(refusal))
     ready = sum(map(is_ready, active))

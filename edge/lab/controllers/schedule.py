@@ -102,7 +102,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
         return False
     if toleration.get("operator") == "Exists":
         return toleration.get("key") in (None, "", taint["key"])
-    return toleration.get("key") == taint["key"] and toleration.get("value", "") == taint.get("value", "")
+    return (toleration.get("key"), toleration.get("value", "")) == (taint["key"], taint.get("value", ""))
 
 
 def _matches_affinity(spec: Mapping[str, Any], node: Obj) -> bool:
@@ -124,7 +124,8 @@ def _all_hold(requirements: Iterable[Mapping[str, Any]], labels: Mapping[str, st
 
 
 def _holds(requirement: Mapping[str, Any], value: str | None) -> bool:
-    operator, values = requirement["operator"], requirement.get("values") or ()
+    operator: str = requirement["operator"]
+    values: list[str] = requirement.get("values") or []
     match operator:
         case "In":
             return value in values
@@ -161,4 +162,3 @@ def _scheduled(home: Home, pod: Obj, condition: dict[str, str]) -> Obj:
     status = pod.get("status") or {}
     conditions = merge_conditions(status.get("conditions") or [], [condition], home.now_text())
     return {**pod, "status": {"phase": "Pending", **status, "conditions": conditions}}
-

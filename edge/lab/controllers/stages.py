@@ -21,7 +21,7 @@ Kind = tuple[str, str]
 
 
 class Delay(Value):
-    """Lab seconds before a stage happens, give or take `jitter`; `read_from` is a path to a text such as `5s` or `2m`."""
+    """Lab seconds before a stage happens, give or take `jitter`; `from` is a path to a text such as `5s` or `2m`."""
 
     seconds: float = Field(default=0.0, ge=0)
     jitter: float = Field(default=0.0, ge=0)
@@ -29,7 +29,7 @@ class Delay(Value):
 
 
 class Then(Value):
-    """What happens. `status` and `patch` are merged into the object; `create` makes others; `call` runs a controller."""
+    """What happens: `status` and `patch` are merged in, `create` makes other objects, `call` runs a controller."""
 
     status: dict[str, Any] | None = None
     patch: dict[str, Any] | None = None
@@ -58,9 +58,9 @@ class Stage(Value):
 class StageFile(Value):
     """Stages of one kind of object, as `Kind` or `group/Kind`.
 
-    The first stage of a lane whose conditions hold is the one that will happen. Files of one lane are taken by rank, then
-    by name. Objects are looked at when they change, when an object they control changes, and when one of a kind in
-    `watches` does.
+    The first stage of a lane whose conditions hold is the one that will happen. Files of one lane are taken by rank,
+    then by name. Objects are looked at when they change, when an object they control changes, and when one of a kind
+    in `watches` does.
     """
 
     resource: str
@@ -119,7 +119,9 @@ def read_stages(extra: Iterable[str] = (), folder: Path | None = None) -> StageB
     """The shipped stages, with a scenario's own before those of the same rank. Raises InvalidInput."""
     found = [parse_stage_file(_read(name, folder), name) for name in extra]
     shipped = sorted(files("edge.lab").joinpath("stages").iterdir(), key=lambda entry: entry.name)
-    found += [parse_stage_file(entry.read_text(encoding="utf-8"), entry.name) for entry in shipped if _is_yaml(entry.name)]
+    found += [
+        parse_stage_file(entry.read_text(encoding="utf-8"), entry.name) for entry in shipped if _is_yaml(entry.name)
+    ]
     return StageBook(sorted(found, key=lambda file: file.rank))
 
 
