@@ -8,6 +8,7 @@ fit leaves no run behind.
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -50,15 +51,17 @@ class Dispatcher:
         self._full = threading.Event()
         self._arrived = 0
         self._guard = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="edge-gateway-dispatcher", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def is_alive(self) -> bool:
         """Whether it runs."""
-        return self._thread.is_alive()
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin, with what was stored before."""
+        """Begin, with what was stored before. Prefect's settings are those of the caller."""
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run,), name="edge-gateway-dispatcher", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -66,7 +69,7 @@ class Dispatcher:
         self._stopped.set()
         self._wake.set()
         self._full.set()
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
 
     def notify(self, count: int) -> None:
