@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from edge.model.rollout import RolloutState, Strategy, Wave, WaveVerdict
 from edge.model.site import SiteSelector
-from edge.policy.rollout import groups
+from edge.policy.rollout import groups, remaining
 from tasks.report import RolloutReport
 from tasks.rollout import RolloutJob, close_rollout, judge, open_rollout, stamp_sites
 from tasks.runner import threads
@@ -56,6 +56,5 @@ def roll_out_stamp(
 
 def _roll_out_wave(job: RolloutJob, wave: Wave, report: RolloutReport) -> None:
     """One task run per site, or per group in a large wave; sites that ended in an earlier run are left alone."""
-    ended = job.outcomes()
-    todo = wave.model_copy(update={"sites": tuple(site for site in wave.sites if site not in ended)})
+    todo = remaining(wave, job.outcomes())
     report.follow(wave, [stamp_sites.submit(job, group) for group in groups(todo)])

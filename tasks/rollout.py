@@ -27,7 +27,7 @@ from edge.model.step import Detail, StepKey
 from edge.policy.apply_order import phases
 from edge.policy.health import health_of
 from edge.policy.render import render
-from edge.policy.rollout import cut_waves, finish_state, judge_wave, offline_status, rollout_id
+from edge.policy.rollout import finish_state, judge_wave, offline_status, plan_rollout
 from edge.policy.site import select_sites
 from edge.policy.stamp import parse_stamp
 from edge.settings import Settings
@@ -107,17 +107,8 @@ def _plan(
 ) -> RolloutPlan:
     for site in cohort:
         render(stamp, site_parameters(site, parameters))
-    names = [site.name for site in cohort]
     attempt = 1 + ledger.rollouts.count(stamp.name, stamp.version)
-    return RolloutPlan(
-        rollout_id=rollout_id(stamp, names, parameters, attempt),
-        stamp=stamp.name,
-        version=stamp.version,
-        digest=stamp.digest,
-        strategy=strategy,
-        waves=cut_waves(cohort, strategy),
-        parameters=dict(parameters),
-    )
+    return plan_rollout(stamp, cohort, strategy, parameters, attempt)
 
 
 def site_parameters(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
@@ -214,6 +205,6 @@ def judge(job: RolloutJob, wave: Wave) -> WaveVerdict:
 
 def close_rollout(job: RolloutJob) -> RolloutState:
     """Write down how the rollout ended."""
-    state = finish_state(tuple(job.outcomes().values()))
+    state = finish_state(job.plan, job.outcomes())
     job.ledger.rollouts.finish(job.plan.rollout_id, state)
     return state

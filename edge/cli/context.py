@@ -9,6 +9,13 @@ if TYPE_CHECKING:
     from edge.ledger import Ledger
 
 
+def has_server() -> bool:
+    """Whether a Prefect server is configured, in the environment or the active profile."""
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - Prefect takes a second to import
+
+    return get_current_settings().api.url is not None
+
+
 def open_ledger() -> Ledger:
     """The ledger: of the block `default` with a server at `PREFECT_API_URL`, else of `EDGE_LEDGER_URL`."""
     from blocks.ledger import EdgeLedger  # noqa: PLC0415 - Prefect takes a second to import

@@ -44,7 +44,7 @@ def status(rollout: RolloutIdArg, steps: Steps = False, as_json: JsonFlag = Fals
     data["progress"] = [site.model_dump(mode="json") for site in found.sites]
     if steps:
         data["steps"] = [timing.model_dump() for timing in timings]
-    emit(data, _sites(found, tally), as_json=as_json)
+    emit(data, rollout_table(found, tally), as_json=as_json)
     if steps and not as_json:
         columns = ("step", "done", "failed", "open", "median s", "p95 s", "longest s")
         emit(None, table("Steps", columns, [list(timing.model_dump().values()) for timing in timings]), as_json=False)
@@ -70,7 +70,8 @@ def _counts(tally: Mapping[Status | None, int]) -> str:
     )
 
 
-def _sites(rollout: Rollout, tally: Mapping[Status | None, int]) -> Table:
+def rollout_table(rollout: Rollout, tally: Mapping[Status | None, int]) -> Table:
+    """A row per site of a rollout."""
     names = {wave.index: wave.name for wave in rollout.plan.waves}
     rows = [
         (

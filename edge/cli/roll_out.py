@@ -1,0 +1,148 @@
+"""`edge stamp roll-out`: start a rollout, watch it, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge.cli.context import has_server, open_ledger
+from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, errors, progress, speaks
+from edge.cli.rollout import rollout_table
+from edge.cli.site import pairs
+from edge.clients.files import find_stamp, read_stamp_folder, read_text
+from edge.errors import NotFound, OperationFailed
+from edge.model.rollout import Rollout, RolloutState, Strategy
+from edge.model.site import SiteSelector
+from edge.model.stamp import Stamp
+from edge.policy.site import select_sites
+from edge.policy.stamp import parse_stamp
+from edge.policy.yaml_text import parse_yaml
+from edge.settings import Settings
+
+if TYPE_CHECKING:
+    from edge.ledger import Ledger
+
+DEPLOYMENT = "roll-out-stamp/default"
+POLL_S = 0.5
+
+
+def read_strategy(file: Path | None) -> Strategy:
+    """The strategy in a YAML file; without one, the defaults. Raises InvalidInput naming file and field."""
+    if file is None:
+        return Strategy()
+    found = parse_yaml(read_text(file), origin=str(file))
+    return Strategy.model_validate(found)
+
+
+def find_recorded(ledger: Ledger, stamp: str) -> Stamp:
+    """The stamp that is meant, recorded in the ledger so that a worker elsewhere finds it."""
+    name, at, version = stamp.partition("@")
+    if at:
+        return ledger.stamps.get(name, version)
+    found = parse_stamp(read_stamp_folder(find_stamp(stamp, Settings().stamp_folders)))
+    ledger.stamps.record(found)
+    return found
+
+
+@speaks
+def roll_out(
+    stamp: Annotated[str, typer.Argument(help="A folder, a shipped stamp's name, or name@version from the ledger.")],
+    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be given several times.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's sites.")] = None,
+    region: Annotated[str | None, typer.Option(help="Only sites in this region.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only sites with KEY=VALUE.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")] = None,
+    strategy: Annotated[Path | None, typer.Option(help="YAML file with the strategy.")] = None,
+    here: Annotated[bool, typer.Option("--here", help="Run in this process instead of on a worker.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put a stamp on sites, in waves; goes on where it was when the same rollout was interrupted.
+
+    With a server at PREFECT_API_URL the run is started on its work pool, else in this process.
+    """
+    selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
+    chosen = read_strategy(strategy)
+    given = pairs(set_ or [], "--set")
+    with open_ledger() as ledger:
+        meant = find_recorded(ledger, stamp)
+        names = tuple(found.name for found in select_sites(ledger.sites.list(), selector))
+        parameters = {
+            "stamp": f"{meant.name}@{meant.version}",
+            "sites": selector.model_dump(mode="json", exclude_defaults=True),
+            "parameters": given,
+            "strategy": chosen.model_dump(mode="json"),
+        }
+        start = _start_here if here or not has_server() else _start_on_pool
+        with _watching(ledger, meant, names):
+            said = start(parameters)
+        rollout = _newest(ledger, meant, names)
+        if rollout is None or rollout.state is RolloutState.RUNNING:
+            raise OperationFailed(f"The run ended without a result: {said}", stamp=f"{meant.name}@{meant.version}")
+        tally = ledger.rollouts.tally(rollout.plan.rollout_id)
+    emit(rollout.model_dump(mode="json"), rollout_table(rollout, tally), as_json=as_json)
+    if rollout.state is not RolloutState.SUCCEEDED:
+        raise typer.Exit(BAD_OUTCOME)
+
+
+def _start_here(parameters: dict[str, Any]) -> str:
+    """Run the flow in this process; Prefect starts a server of its own for it when none is configured."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    from flows.roll_out_stamp import roll_out_stamp  # noqa: PLC0415 - Prefect takes a second to import
+
+    return str(roll_out_stamp(**parameters, return_state=True).message)
+
+
+def _start_on_pool(parameters: dict[str, Any]) -> str:
+    """Start a run of the deployment and wait until it has ended."""
+    from prefect.deployments import run_deployment  # noqa: PLC0415 - as above
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415 - as above
+
+    try:
+        run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=None, poll_interval=POLL_S)
+    except ObjectNotFound as missing:
+        remedy = "Apply the deployments with `python -m deployments.apply`"
+        raise NotFound("The server has no such deployment", remedy=remedy, deployment=DEPLOYMENT) from missing
+    return str(run.state.message if run.state else "")
+
+
+@contextmanager
+def _watching(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...]) -> Iterator[None]:
+    """Show on a bar, from the ledger, how many sites have ended."""
+    over = threading.Event()
+    with progress(f"{stamp.name} {stamp.version}", len(sites)) as bar:
+        watcher = threading.Thread(target=_show, args=(ledger, stamp, sites, bar, over), daemon=True)
+        if errors.is_terminal:
+            watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if watcher.is_alive():
+                watcher.join()
+
+
+def _show(
+    ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], bar: Callable[[int], None], over: threading.Event
+) -> None:
+    while not over.wait(POLL_S):
+        rollout = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, sites)
+        if rollout is not None:
+            tally = ledger.rollouts.tally(rollout.plan.rollout_id)
+            bar(sum(count for status, count in tally.items() if status is not None))
+
+
+def _newest(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...]) -> Rollout | None:
+    """The latest rollout of this content to these sites, with its sites."""
+    for rollout in ledger.rollouts.list():
+        plan = rollout.plan
+        cohort = {site for wave in plan.waves for site in wave.sites}
+        if (plan.stamp, plan.digest) == (stamp.name, stamp.digest) and cohort == set(sites):
+            return ledger.rollouts.get(plan.rollout_id)
+    return None
