@@ -47,7 +47,8 @@ _PATIENT = ArcPatience()
 class ArcClient:
     """The connected clusters of one subscription. Safe to share between threads; close it at the end.
 
-    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one.
+    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one. The credential is closed
+    with the client.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ArcClient:
         self.endpoint = endpoint.rstrip("/")
         self.subscription_id = subscription_id
         self._patience = patience
+        self._credential = credential
         self._sdk = ConnectedKubernetesClient(
             credential,
             subscription_id,
@@ -82,8 +84,11 @@ class ArcClient:
         self.close()
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, the credential's too."""
         self._sdk.close()
+        close = getattr(self._credential, "close", None)
+        if close is not None:
+            close()
 
     def get(self, target: ArcTarget) -> ConnectedCluster | None:
         """The connected cluster, or None when there is none (or not even its resource group)."""

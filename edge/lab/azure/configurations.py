@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.lab.azure.clusters import cluster_id
 from edge.lab.azure.http import Answer, ArmFault, Request, page
-from edge.lab.azure.long_running import refuse_if_busy
+from edge.lab.azure.long_running import pause, refuse_if_busy
 from edge.lab.azure.options import AzureOptions
 from edge.lab.azure.providers import Providers
 from edge.lab.azure.routes import CONFIGURATION, Route
@@ -113,7 +113,7 @@ class Configurations:
 
     def _operation(self, request: Request, names: dict[str, str]) -> Answer:
         operation = self._store.operation(names["operation"])
-        headers = {"Retry-After": str(self._options.retry_after_s)} if operation.status == "InProgress" else {}
+        headers = pause(self._options.retry_after_s) if operation.status == "InProgress" else {}
         return Answer(200, operation.body(request.path), headers)
 
     def _begun(self, request: Request, resource: Resource, kind: str, status: int) -> Answer:
@@ -123,7 +123,7 @@ class Configurations:
 
     def _headers(self, request: Request, resource: Resource, operation: Operation) -> dict[str, str]:
         link = request.link(f"{resource.id}/operations/{operation.id}")
-        return {"Azure-AsyncOperation": link, "Retry-After": str(self._options.retry_after_s)}
+        return {"Azure-AsyncOperation": link, **pause(self._options.retry_after_s)}
 
     def _properties(self, body: dict[str, Any]) -> dict[str, Any]:
         properties = body.get("properties")

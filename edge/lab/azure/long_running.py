@@ -10,13 +10,20 @@ from edge.lab.azure.store import DELETE, Operation, Resource, Store
 _PLACE = "/providers/{provider}/locations/{location}"
 
 
+def pause(seconds: float) -> dict[str, str]:
+    """The header that asks for a pause. Retry-After knows whole seconds only; the SDKs also heed milliseconds."""
+    if seconds == int(seconds):
+        return {"Retry-After": str(int(seconds))}
+    return {"x-ms-retry-after-ms": str(round(seconds * 1000))}
+
+
 def created(
     request: Request, resource: Resource, operation: Operation, options: AzureOptions, *, status: int = 201
 ) -> Answer:
     """The answer to a PUT that has begun: the resource as it is, and where to ask for the operation."""
     headers = {
         "Azure-AsyncOperation": request.link(_path(resource, operation, "operationStatuses", options)),
-        "Retry-After": str(options.retry_after_s),
+        **pause(options.retry_after_s),
     }
     return Answer(status, resource.body, headers)
 
@@ -25,7 +32,7 @@ def accepted(request: Request, resource: Resource, operation: Operation, options
     """The answer to a PATCH or DELETE that has begun: nothing yet, and where the result will be."""
     headers = {
         "Location": request.link(_path(resource, operation, "operationResults", options)),
-        "Retry-After": str(options.retry_after_s),
+        **pause(options.retry_after_s),
     }
     return Answer(202, None, headers)
 
@@ -81,4 +88,4 @@ class Operations:
         return Answer(200, self._store.get(operation.resource_id).body)
 
     def _headers(self, operation: Operation) -> dict[str, str]:
-        return {"Retry-After": str(self._options.retry_after_s)} if operation.status == "InProgress" else {}
+        return pause(self._options.retry_after_s) if operation.status == "InProgress" else {}

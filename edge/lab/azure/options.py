@@ -23,7 +23,8 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class AzureOptions:
-    """How the pretend Azure behaves. Times are lab seconds.
+    """How the pretend Azure behaves. Times are lab seconds, but for `retry_after_s`: the pause that
+    callers are asked to make between two looks at an operation is in their own, real seconds.
 
     `agents` looks at a site's cluster and says which Arc agents run there (None: none, or the site cannot be reached).
     Without it a cluster counts as connected as soon as it is provisioned. `page_size` is how many items a list carries.
@@ -35,6 +36,6 @@ class AzureOptions:
     location: str = "westeurope"
     provisioning_s: float = 1.5
     deleting_s: float = 0.5
-    retry_after_s: int = 1
+    retry_after_s: float = 1.0
     page_size: int = 100
     agents: Callable[[str], AgentsSeen | None] | None = None

@@ -1,0 +1,101 @@
+"""Connecting a cluster to Azure Arc: what to do about the agents and the resource that are there already."""
+
+from __future__ import annotations
+
+from edge.errors import ConnectRefused
+from edge.model.arc import AgentsFound, AgentsOnCluster, ArcTarget, ConnectAction, ConnectedCluster
+from edge.policy.arc_keys import public_key_of
+
+__all__ = [
+    "ONBOARDING_TAG",
+    "decide_connect",
+    "home_elsewhere",
+    "is_unfinished",
+    "onboarding_tags",
+    "public_key_of",
+    "refuse_if_told",
+]
+
+
+def decide_connect(
+    agents: AgentsOnCluster,
+    cluster_key: str | None,
+    resource: ConnectedCluster | None,
+    *,
+    elsewhere: bool = False,
+    unfinished: bool = False,
+) -> ConnectAction:
+    """The decision table.
+
+    `cluster_key` is the public key of the agents on the cluster, `resource` the connected cluster under the name that
+    is wanted. `elsewhere`: the agents say that they belong to another connected cluster, and that one exists
+    (`home_elsewhere`). `unfinished`: the resource was made by this very onboarding, and no agent ever called in as it
+    (`is_unfinished`). Its private key may be lost, so unless the agents on the cluster hold it, agents and resource are
+    deleted and the connect goes on as new.
+    """
+    if agents is AgentsOnCluster.PRESENT_WITHOUT_CONFIG:
+        return ConnectAction.REFUSE_BROKEN
+    if agents is AgentsOnCluster.ABSENT:
+        return _without_agents(resource, unfinished=unfinished)
+    if elsewhere:
+        return ConnectAction.REFUSE_ELSEWHERE
+    if resource is None or (unfinished and resource.public_key != cluster_key):
+        return ConnectAction.CLEAN_THEN_NEW
+    if cluster_key is None:
+        return ConnectAction.REFUSE_BROKEN
+    return ConnectAction.REUSE_KEY if cluster_key == resource.public_key else ConnectAction.REFUSE_ELSEWHERE
+
+
+def _without_agents(resource: ConnectedCluster | None, *, unfinished: bool) -> ConnectAction:
+    if resource is None:
+        return ConnectAction.NEW
+    return ConnectAction.CLEAN_THEN_NEW if unfinished else ConnectAction.REFUSE_NAME_TAKEN
+
+
+ONBOARDING_TAG = "edge-onboarding"
+"""Tag that a connected cluster carries: the id of the onboarding that made it."""
+
+
+def onboarding_tags(work: str) -> dict[str, str]:
+    """The tags by which an onboarding knows its own resource again; `work` is the same on every try."""
+    return {ONBOARDING_TAG: work}
+
+
+def is_unfinished(resource: ConnectedCluster | None, work: str) -> bool:
+    """Whether the resource was made by this onboarding and no agent ever called in as it."""
+    if resource is None or resource.tags.get(ONBOARDING_TAG) != work:
+        return False
+    return resource.certificate_expires is None
+
+
+def home_elsewhere(agents: AgentsFound, target: ArcTarget) -> ArcTarget | None:
+    """The connected cluster that the agents name, when it is not the one wanted: look there before deciding."""
+    if not agents.resource_id or agents.resource_id.lower() == target.resource_id.lower():
+        return None
+    parts = agents.resource_id.strip("/").split("/")
+    if len(parts) != len(target.resource_id.strip("/").split("/")):
+        return None
+    return ArcTarget(subscription_id=parts[1], resource_group=parts[3], name=parts[7], location=target.location)
+
+
+_REFUSALS = {
+    ConnectAction.REFUSE_ELSEWHERE: (
+        "This cluster is connected to Azure Arc as another resource",
+        "Disconnect it there first, or import the site under that resource",
+    ),
+    ConnectAction.REFUSE_NAME_TAKEN: (
+        "The name belongs to another cluster that is connected to Azure Arc",
+        "Choose another name for the site, or delete the connected cluster if its cluster no longer exists",
+    ),
+    ConnectAction.REFUSE_BROKEN: (
+        "Arc agents are on the cluster, but what they belong to cannot be told",
+        "Delete the namespaces azure-arc and azure-arc-release and the connected cluster in Azure, then connect again",
+    ),
+}
+
+
+def refuse_if_told(action: ConnectAction, target: ArcTarget) -> None:
+    """Raise ConnectRefused when the table says so."""
+    if action in _REFUSALS:
+        what, remedy = _REFUSALS[action]
+        raise ConnectRefused(what, remedy=remedy, resource=target.resource_id, decision=action.value)
