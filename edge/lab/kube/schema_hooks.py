@@ -15,6 +15,15 @@ CORE = "io.k8s.api.core.v1."
 APPS = "io.k8s.api.apps.v1."
 
 
+def _map(value: object) -> Json:
+    """The value when it is a map, else an empty one: defaults come before validation, so anything may stand there."""
+    return value if isinstance(value, dict) else {}
+
+
+def _maps(value: object) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def _container(container: Json) -> None:
     image = str(container.get("image") or "")
     tag = image.rpartition("/")[2].partition("@")[0].partition(":")[2]
@@ -22,29 +31,24 @@ def _container(container: Json) -> None:
     container.setdefault("imagePullPolicy", "Always" if latest else "IfNotPresent")
 
 
-VOLUME_WORDS = frozenset({"name"})
-
-
 def _volume(volume: Json) -> None:
-    if volume.keys() <= VOLUME_WORDS:
+    if volume.keys() <= {"name"}:
         volume["emptyDir"] = {}
 
 
 def _pod(pod: Json) -> None:
-    spec = pod.get("spec")
-    if not isinstance(spec, dict):
-        return
+    spec = _map(pod.get("spec"))
     spec.setdefault("enableServiceLinks", True)
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        resources = container.get("resources") or {}
-        if resources.get("limits"):
-            resources["requests"] = {**resources["limits"], **(resources.get("requests") or {})}
+    for container in (*_maps(spec.get("containers")), *_maps(spec.get("initContainers"))):
+        resources = _map(container.get("resources"))
+        if _map(resources.get("limits")):
+            resources["requests"] = {**resources["limits"], **_map(resources.get("requests"))}
 
 
 def _pod_spec(spec: Json) -> None:
     if spec.get("hostNetwork"):
-        for container in spec.get("containers") or ():
-            for port in container.get("ports") or ():
+        for container in _maps(spec.get("containers")):
+            for port in _maps(container.get("ports")):
                 port.setdefault("hostPort", port.get("containerPort"))
 
 
@@ -61,8 +65,8 @@ def _service_spec(spec: Json) -> None:
         spec.setdefault("externalTrafficPolicy", "Cluster")
     if kind == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
-    if spec.get("sessionAffinity") == "ClientIP":
-        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {})
+    if spec.get("sessionAffinity") == "ClientIP" and not spec.get("sessionAffinityConfig"):
+        spec["sessionAffinityConfig"] = {"clientIP": {}}
 
 
 def _rolling(strategy: Json) -> None:
@@ -71,13 +75,13 @@ def _rolling(strategy: Json) -> None:
 
 
 def _labels_of_template(workload: Json) -> None:
-    template = ((workload.get("spec") or {}).get("template") or {}).get("metadata") or {}
-    if template.get("labels") and not (workload.get("metadata") or {}).get("labels"):
-        workload.setdefault("metadata", {})["labels"] = dict(template["labels"])
+    template = _map(_map(_map(workload.get("spec")).get("template")).get("metadata"))
+    if _map(template.get("labels")) and not _map(workload.get("metadata")).get("labels"):
+        workload["metadata"] = {**_map(workload.get("metadata")), "labels": dict(template["labels"])}
 
 
 def _stateful_set_spec(spec: Json) -> None:
-    for claim in spec.get("volumeClaimTemplates") or ():
+    for claim in _maps(spec.get("volumeClaimTemplates")):
         claim.setdefault("apiVersion", "v1")
         claim.setdefault("kind", "PersistentVolumeClaim")
 
