@@ -110,9 +110,11 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def event(device: str, *, at: datetime = NOW, kind: EventType = EventType.REGISTERED) -> IncomingEvent:
+def event(
+    device: str, *, at: datetime = NOW, kind: EventType = EventType.REGISTERED, certificate: str = "c"
+) -> IncomingEvent:
     facts = DeviceFacts(serial=f"SN-{device}")
-    data = Registration(device_id=device, certificate="c", facts=facts).model_dump()
+    data = Registration(device_id=device, certificate=certificate, facts=facts).model_dump()
     contact = {"deviceId": device}
     return IncomingEvent(
         id=f"{kind}-{device}-{at.isoformat()}",
@@ -193,8 +195,17 @@ def test_a_full_batch_does_not_wait_for_the_window(ledger: Ledger, prefect: Pret
     assert [len(devices) for devices in prefect.devices] == [3, 3, 1]
 
 
-def test_a_device_that_registers_twice_is_named_once(ledger: Ledger, prefect: PretendPrefect) -> None:
+def test_the_newest_of_several_registrations_is_passed_on(ledger: Ledger, prefect: PretendPrefect) -> None:
     store(ledger, event("dev-1"), event("dev-1", at=NOW + timedelta(seconds=1)))
+    with pointed_at(prefect.url), Dispatching(ledger):
+        until(lambda: ledger.inbox.counts()[EventState.SENT] == 1)
+    assert prefect.devices == [["dev-1"]]
+    assert ledger.inbox.counts()[EventState.SUPERSEDED] == 1
+
+
+def test_two_that_claim_one_name_are_named_once(ledger: Ledger, prefect: PretendPrefect) -> None:
+    later = NOW + timedelta(seconds=1)
+    store(ledger, event("dev-1"), event("dev-1", at=later, certificate="of another device"))
     with pointed_at(prefect.url), Dispatching(ledger):
         until(lambda: ledger.inbox.counts()[EventState.SENT] == 2)
     assert prefect.devices == [["dev-1"]]
