@@ -30,8 +30,9 @@ def utc_now() -> datetime:
 def open_engine(text: str) -> Engine:
     """An engine for the URL, `sqlite:///FILE` or `postgresql://…`.
 
-    SQLite takes `?synchronous=full` (or `extra`): each commit is then on the disk before it is answered. Raises
-    InvalidInput for any other URL; what is wrong is said without repeating it, since it may hold a password.
+    SQLite takes `?synchronous=full` (or `extra`): each commit is then on the disk before it is answered; and
+    `?timeout=SECONDS`, how long a lock is waited for. Raises InvalidInput for any other URL; what is wrong is said
+    without repeating the URL, since it may hold a password.
     """
     url = _parse(text)
     if url.get_backend_name() == "sqlite":
@@ -72,7 +73,8 @@ def _sqlite(url: URL) -> Engine:
     if level not in _SYNCHRONOUS:
         raise InvalidInput("Not a level of synchronous", field="ledger_url", value=level)
     _make_file(Path(url.database))
-    engine = _engine(url.difference_update_query(["synchronous"]), connect_args={"timeout": BUSY_S})
+    patience = {} if "timeout" in url.query else {"timeout": BUSY_S}
+    engine = _engine(url.difference_update_query(["synchronous"]), connect_args=patience)
 
     @event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,15 @@ from edge.errors import CredentialRejected, EdgeError, InvalidInput, LedgerBusy,
 
 _DEADLOCK, _NOT_SERIAL = "40P01", "40001"
 _BAD_LOGIN = ("28000", "28P01")
-_UNUSABLE = ("readonly database", "unable to open database file", "not a database", "no such table", "malformed")
+_NO_LOGIN = ("password authentication failed", "FATAL:  role", "no pg_hba.conf entry")
+_UNUSABLE = (
+    "readonly database",
+    "unable to open database file",
+    "not a database",
+    "no such table",
+    "malformed",
+    "does not exist",
+)
 
 
 @contextmanager
@@ -21,6 +30,9 @@ def our_errors() -> Iterator[None]:
         yield
     except exc.SQLAlchemyError as theirs:
         raise translate(theirs) from theirs
+    except sqlite3.Error as theirs:
+        # From a connection that is not SQLAlchemy's yet, while it is being set up.
+        raise _by_text(str(theirs)) or LedgerBusy(f"The ledger's file cannot be read: {theirs}") from theirs
 
 
 def translate(theirs: exc.SQLAlchemyError) -> EdgeError:
@@ -31,11 +43,15 @@ def translate(theirs: exc.SQLAlchemyError) -> EdgeError:
     said, state = _said(theirs.orig), str(getattr(theirs.orig, "sqlstate", None) or "")
     if state in (_DEADLOCK, _NOT_SERIAL):
         return WriteConflict(f"Two writers of the ledger met: {said}")
-    if state in _BAD_LOGIN or "password authentication failed" in said:
+    if state in _BAD_LOGIN or any(words in said for words in _NO_LOGIN):
         return CredentialRejected(f"The ledger's database refuses the login: {said}")
+    return _by_text(said) or _by_kind(theirs, said)
+
+
+def _by_text(said: str) -> EdgeError | None:
     if any(words in said for words in _UNUSABLE):
         return LedgerMismatch(f"The ledger's database cannot be used: {said}")
-    return _by_kind(theirs, said)
+    return None
 
 
 def collided(error: Exception) -> bool:

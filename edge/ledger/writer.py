@@ -72,6 +72,11 @@ class Writer:
             self._jobs.put((write, answer))
         return answer.result()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes are queued behind the transaction that is open."""
+        return self._jobs.qsize()
+
     def close(self) -> None:
         """Finish what is queued, then stop. May be called twice."""
         with self._guard:
@@ -83,9 +88,9 @@ class Writer:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            self._commit([job, *self._waiting()])
+            self._commit([job, *self._queued()])
 
-    def _waiting(self) -> list[_Job]:
+    def _queued(self) -> list[_Job]:
         jobs: list[_Job] = []
         while len(jobs) < _MOST - 1:
             try:
