@@ -13,6 +13,7 @@ from edge.lab.controllers.deployment import deployment
 from edge.lab.controllers.endpoints import endpoints
 from edge.lab.controllers.home import Home
 from edge.lab.controllers.job import job
+from edge.lab.controllers.reclaim import reclaim
 from edge.lab.controllers.replicaset import replicaset
 from edge.lab.controllers.schedule import schedule
 from edge.lab.controllers.statefulset import statefulset
@@ -25,6 +26,7 @@ CALLS: dict[str, Call] = {
     "deployment": deployment,
     "endpoints": endpoints,
     "job": job,
+    "reclaim": reclaim,
     "replicaset": replicaset,
     "schedule": schedule,
     "statefulset": statefulset,

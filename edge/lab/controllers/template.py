@@ -1,7 +1,7 @@
 """Values in stage files that are filled in when the stage happens.
 
 A string may hold `{{ … }}`: a path into the object, or one of the words below; `+ N` adds, `or X` stands in for what is
-missing. A string that is nothing but one such expression keeps the value's type, and its key is left out when there is
+missing, `int` before a path makes a number of a text. A string that is nothing but one such expression keeps the value's type, and its key is left out when there is
 no value. `{$each: PATH, $was: PATH, $as: VALUE}` makes a list: one VALUE for each entry at the first path, with `item`
 as that entry, `index` its number, and `was` the entry of the same name at the second path; without entries the key is
 left out. `{$containers: VALUE}` is that for a pod's containers, with the fields every container status has.
@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from edge.lab.controllers.paths import one
 
 _EXPRESSION = re.compile(r"\{\{\s*(.+?)\s*\}\}")
-_PARTS = re.compile(r"^(?P<path>[^\s+]+)(?:\s*\+\s*(?P<plus>\d+))?(?:\s+or\s+(?P<fallback>.+))?$")
+_PARTS = re.compile(r"^(?P<number>int\s+)?(?P<path>[^\s+]+)(?:\s*\+\s*(?P<plus>\d+))?(?:\s+or\s+(?P<fallback>.+))?$")
 _MISSING = object()
 _CONTAINERS = {"$each": "spec.containers", "$was": "status.containerStatuses"}
 _CONTAINER_STATUS = {
@@ -118,15 +118,19 @@ def _expression(text: str) -> Filler:
     if found is None:
         raise ValueError(f"not an expression: {text!r}")
     value, plus = _value(found["path"]), int(found["plus"] or 0)
-    fallback = _literal(found["fallback"])
+    number, fallback = int if found["number"] else _as_it_is, _literal(found["fallback"])
 
     def fill(context: Context) -> Any:
         got = value(context)
         if got is None:
             return fallback
-        return got + plus if plus else got
+        return number(got) + plus if plus else number(got)
 
     return fill
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def _value(path: str) -> Filler:

@@ -1,0 +1,90 @@
+"""Fixtures every tier may use: a real lab in a process of its own, driven as a user drives it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edge.lab import process
+from edge.lab.layout import Layout
+
+EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
+
+
+class RunningLab:
+    """A lab that is up. What `edge lab up --json` printed is found as attributes, and as `said`."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.said = said
+        self._shown = json.loads(json.dumps(said), object_hook=lambda data: SimpleNamespace(**data))
+        self.layout = Layout(Path(said["state"]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shown, name)
+
+    def site(self, name: str) -> Any:
+        """One site's entry."""
+        return next(site for site in self._shown.sites if site.name == name)
+
+    def ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """One request to the lab's admin API."""
+        return process.ask(self.layout, method, path, body)
+
+    def fault(self, site: str, kind: str, **settings: object) -> None:
+        """Set a fault at a site."""
+        self.ask("PUT", f"/lab/sites/{site}/faults", {"kind": kind, **settings})
+
+    def lift(self, site: str) -> None:
+        """Lift all faults from a site."""
+        self.ask("DELETE", f"/lab/sites/{site}/faults")
+
+    def requests(self, site: str) -> list[dict[str, Any]]:
+        """What a site was asked since it woke up or since its log was cleared, oldest first."""
+        found: list[dict[str, Any]] = self.ask("GET", f"/lab/sites/{site}/requests")["requests"]
+        return found
+
+
+LabFactory = Callable[..., RunningLab]
+
+
+def lab_up(state: Path, *options: str) -> RunningLab:
+    """Start a lab as a user would."""
+    done = subprocess.run(
+        [*EDGE, "lab", "up", "--state", str(state), "--json", *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return RunningLab(json.loads(done.stdout))
+
+
+def lab_down(state: Path) -> None:
+    """End the lab of this state folder."""
+    subprocess.run([*EDGE, "lab", "down", "--state", str(state)], capture_output=True, check=True)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
+    """One lab of four sites in fair weather for the whole run. Leave its sites' weather fair."""
+    state = tmp_path_factory.mktemp("lab") / "state"
+    yield lab_up(state, "--sites", "4")
+    lab_down(state)
+
+
+@pytest.fixture(scope="session")
+def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabFactory]:
+    """Starts labs of other sizes and scenarios: `lab_factory("--sites", "12", "--scenario", "demo")`."""
+    states: list[Path] = []
+
+    def start(*options: str) -> RunningLab:
+        states.append(tmp_path_factory.mktemp("lab") / "state")
+        return lab_up(states[-1], *options)
+
+    yield start
+    for state in states:
+        lab_down(state)

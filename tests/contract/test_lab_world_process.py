@@ -1,0 +1,129 @@
+"""Starting, finding and ending a lab as a user does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
+
+
+def edge(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*EDGE, "lab", *words], capture_output=True, text=True, check=False)
+
+
+def test_two_labs_with_their_own_folders_run_at_once(lab_factory):
+    first, second = lab_factory("--sites", "1"), lab_factory("--sites", "2")
+
+    assert first.url != second.url
+    assert [len(one.ask("GET", "/lab/sites")["sites"]) for one in (first, second)] == [1, 2]
+
+
+def test_a_second_lab_in_the_same_folder_is_refused_and_the_first_stays(lab):
+    done = edge("up", "--state", lab.state, "--json")
+
+    assert done.returncode == 2
+    assert "already runs" in json.loads(done.stderr)["error"]
+    assert lab.ask("GET", "/lab/sites")["sites"]
+
+
+def test_a_port_that_is_taken_is_named_and_exits_with_2(lab, tmp_path):
+    port = lab.url.rpartition(":")[2]
+
+    done = edge("up", "--state", str(tmp_path / "state"), "--port", port, "--json")
+
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["where"]["port"] == port
+
+
+def test_a_folder_that_is_no_labs_is_left_alone(tmp_path):
+    (tmp_path / "diary.txt").write_text("mine")
+
+    done = edge("up", "--state", str(tmp_path), "--json")
+
+    assert done.returncode == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["diary.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        pytest.param("name: x\nwether: []\n", "wether", id="unknown field"),
+        pytest.param("name: x\nweather:\n  - fault: {kind: hail}\n", "weather.0.fault", id="unknown kind"),
+        pytest.param(
+            "name: x\nweather:\n  - fault: {kind: lossy, share: 2}\n", "weather.0.fault.lossy.share", id="share"
+        ),
+    ],
+)
+def test_a_wrong_scenario_is_refused_with_file_and_field(tmp_path, text, field):
+    file = tmp_path / "storm.yaml"
+    file.write_text(text)
+
+    done = edge("up", "--state", str(tmp_path / "state"), "--scenario", str(file), "--json")
+
+    where = json.loads(done.stderr)["where"]
+    assert done.returncode == 2
+    assert (where["file"], where["field"]) == (str(file), field)
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_unknown_scenario_is_refused_with_the_known_ones(tmp_path):
+    done = edge("up", "--state", str(tmp_path / "state"), "--scenario", "hurricane", "--json")
+
+    assert done.returncode == 2
+    assert "demo" in json.loads(done.stderr)["remedy"]
+
+
+def test_down_ends_only_the_process_it_started(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "lab.lock").touch()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        (state / "lab.pid").write_text(json.dumps({"pid": stranger.pid, "started": "1"}))
+
+        done = edge("down", "--state", str(state), "--json")
+
+        assert (done.returncode, json.loads(done.stdout)["ended"]) == (0, False)
+        assert stranger.poll() is None
+        stranger.communicate(b"\n")
+
+
+def test_a_killed_lab_can_be_started_again_on_its_folder(lab_factory):
+    first = lab_factory("--sites", "1")
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until_gone(first.pid)
+
+    done = edge("up", "--state", first.state, "--sites", "1", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pid"] != first.pid
+
+
+def test_secrets_are_readable_by_their_owner_alone(lab):
+    files = [lab.admin_token_file, *(site.kubeconfig for site in lab.sites)]
+    files += [str(Path(lab.manufacturer.devices) / f"{site.device_id}.key") for site in lab.sites]
+
+    assert {oct(Path(file).stat().st_mode & 0o777) for file in files} == {"0o600"}
+
+
+def test_the_admin_api_wants_its_token(lab):
+    context = ssl.create_default_context(cafile=lab.ca_file)
+
+    with pytest.raises(OSError, match="401"):
+        urlopen(Request(f"{lab.url}/lab/sites"), context=context)
+
+    with urlopen(Request(f"{lab.url}/lab/health"), context=context) as health:
+        assert json.loads(health.read())["status"] == "ok"
+
+
+def wait_until_gone(pid: int) -> None:
+    while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        pass
