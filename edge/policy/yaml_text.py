@@ -12,7 +12,7 @@ here: keys that are not text, NaN, infinity, numbers beyond 64 bits, and merge k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -38,6 +38,9 @@ _BASES = (16, 2, 8, 10)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _LONGEST_NUMBER = 70
 _LONGEST_PATH = 12
+
+TakeTemplate = Callable[[str, bool, int], object]
+"""Called with a scalar's text, whether it is plain (unquoted), and its line; what it answers stands in its place."""
 _TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
 
 
@@ -50,13 +53,26 @@ def parse_yaml(text: str | bytes, *, origin: str, max_bytes: int = MAX_BYTES) ->
     return documents[0] if documents else None
 
 
-def parse_documents(text: str | bytes, *, origin: str, max_bytes: int = MAX_BYTES) -> list[object]:
-    """All documents of a text in order; empty ones are left out, as kubectl does. Otherwise like `parse_yaml`."""
-    return [document for document in _documents(text, origin, max_bytes, limit=None) if document is not None]
+def parse_documents(
+    text: str | bytes, *, origin: str, max_bytes: int = MAX_BYTES, take_template: TakeTemplate | None = None
+) -> list[object]:
+    """All documents of a text in order; empty ones are left out, as kubectl does. Otherwise like `parse_yaml`.
+
+    `take_template` is asked about each value (not key) with a `$` in it.
+    """
+    found = _documents(text, origin, max_bytes, take_template=take_template)
+    return [document for document in found if document is not None]
 
 
-def _documents(text: str | bytes, origin: str, max_bytes: int, *, limit: int | None) -> Iterator[object]:
-    reader = _Reader(_decoded(text, origin, max_bytes), origin)
+def _documents(
+    text: str | bytes,
+    origin: str,
+    max_bytes: int,
+    *,
+    limit: int | None = None,
+    take_template: TakeTemplate | None = None,
+) -> Iterator[object]:
+    reader = _Reader(_decoded(text, origin, max_bytes), origin, take_template)
     try:
         yield from reader.documents(limit)
     except yaml.MarkedYAMLError as error:
@@ -86,8 +102,9 @@ def _utf8_size(text: str, origin: str) -> int:
 class _Reader:
     """Builds values from libyaml's events. `_path` is where we are, for errors."""
 
-    def __init__(self, text: str, origin: str) -> None:
+    def __init__(self, text: str, origin: str, take_template: TakeTemplate | None) -> None:
         self.origin = origin
+        self._take_template = take_template
         self._events: Iterator[Any] = yaml.parse(text, Loader=_Loader)
         self._path: list[str] = []
 
@@ -110,10 +127,10 @@ class _Reader:
         return InvalidInput(what, file=self.origin, line=line, column=column, field=field, value=value)
 
     def _node(self, event: Any) -> object:
+        if isinstance(event, yaml.ScalarEvent):
+            return self._value(event)
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self.fault("Anchors and aliases are not allowed", event.start_mark, value=event.anchor)
-        if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event)
         if event.tag is not None:
             raise self.fault("This tag is not allowed", event.start_mark, value=event.tag)
         if len(self._path) >= MAX_DEPTH:
@@ -141,7 +158,7 @@ class _Reader:
 
     def _key(self, event: Any, fields: dict[str, object]) -> str:
         self._path[-1] = "<key>"
-        key = self._node(event)
+        key = self._scalar(event) if isinstance(event, yaml.ScalarEvent) else self._node(event)
         if not isinstance(key, str):
             said = getattr(event, "value", None)
             raise self.fault("A key must be text; put it in quotes", event.start_mark, value=said)
@@ -151,7 +168,15 @@ class _Reader:
             raise self.fault("This key stands here twice", event.start_mark, value=key)
         return key
 
+    def _value(self, event: Any) -> object:
+        value = self._scalar(event)
+        if self._take_template is None or "$" not in event.value:
+            return value
+        return self._take_template(event.value, event.implicit[0] and event.tag is None, event.start_mark.line + 1)
+
     def _scalar(self, event: Any) -> object:
+        if event.anchor is not None:
+            raise self.fault("Anchors and aliases are not allowed", event.start_mark, value=event.anchor)
         if event.tag is not None and event.tag not in _TEXT_TAGS:
             raise self.fault("This tag is not allowed", event.start_mark, value=event.tag)
         if not event.implicit[0] or event.tag is not None:
