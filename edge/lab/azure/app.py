@@ -22,6 +22,7 @@ from edge.lab.azure.identity import Identity
 from edge.lab.azure.long_running import Operations
 from edge.lab.azure.options import AzureOptions, Clock
 from edge.lab.azure.providers import Providers
+from edge.lab.azure.registry import Registry
 from edge.lab.azure.routes import Route, Router, check_version
 from edge.lab.azure.store import Store
 
@@ -75,6 +76,7 @@ class AzureApp:
             clusters,
             Configurations(EXTENSIONS, self._store, self.options, self._providers),
             Configurations(FLUX, self._store, self.options, self._providers),
+            Registry(),
         ]
         admin = [
             Route("GET", "/lab/azure/faults", self._list_faults, open=True),
@@ -112,7 +114,7 @@ class AzureApp:
         except ArmFault as refusal:
             answer = refusal.answer()
         self._save_soon()
-        await _send(send, answer)
+        await _send(send, answer, with_body=scope["method"] != "HEAD")
 
     def _admit(self, route: Route, request: Request, names: dict[str, str]) -> AzureFault | None:
         if route.open:
@@ -176,11 +178,11 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def _send(send: Send, answer: Answer) -> None:
+async def _send(send: Send, answer: Answer, *, with_body: bool) -> None:
     content = answer.encoded()
     headers = {"content-length": str(len(content)), **answer.headers}
     if answer.body is not None:
-        headers.setdefault("content-type", "application/json; charset=utf-8")
+        headers.setdefault("Content-Type", "application/json; charset=utf-8")
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
+    await send({"type": "http.response.body", "body": content if with_body else b""})

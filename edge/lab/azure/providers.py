@@ -7,6 +7,7 @@ from typing import Any
 from edge.lab.azure.cluster_body import check_tags, plain
 from edge.lab.azure.http import Answer, ArmFault, Request, page
 from edge.lab.azure.options import AzureOptions
+from edge.lab.azure.registry import DATA_PLANE
 from edge.lab.azure.routes import GROUP, SUBSCRIPTION, Route
 from edge.lab.azure.store import Resource, Store
 
@@ -160,7 +161,7 @@ class Providers:
                     "audiences": [request.base_url],
                     "tenant": self._options.tenant_id,
                 },
-                "dataplaneEndpoints": {"arcConfigEndpoint": f"{request.base_url}/azure/arc"},
+                "dataplaneEndpoints": {"arcConfigEndpoint": request.base_url + DATA_PLANE},
                 "suffixes": {},
             },
         )

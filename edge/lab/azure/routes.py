@@ -57,10 +57,11 @@ class Router:
             ArmFault: 404 for an unknown address, 405 for a known one with another method.
         """
         path = request.path.rstrip("/") or "/"
+        method = "GET" if request.method == "HEAD" else request.method
         known = False
         for pattern, route in self._routes:
             found = pattern.fullmatch(path)
-            if found and route.method == request.method:
+            if found and route.method == method:
                 return route, found.groupdict()
             known = known or found is not None
         if known:
