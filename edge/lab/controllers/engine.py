@@ -86,7 +86,7 @@ class Engine:
     def _consider_all(self, home: Home, kind: Kind, namespace: str = "") -> None:
         resource = _resource(home.store, kind)
         if resource is not None:
-            for obj in home.store.select(resource, namespace):
+            for obj in home.store.select(resource, namespace if resource.namespaced else ""):
                 self._consider(home, resource, obj)
 
     def _retry_unscheduled(self, home: Home) -> None:

@@ -1,10 +1,12 @@
 """Values in stage files that are filled in when the stage happens.
 
-A string may hold `{{ … }}`: a path into the object, or one of the words below; `+ N` adds, `or X` stands in for what is
-missing, `int` before a path makes a number of a text. A string that is nothing but one such expression keeps the value's type, and its key is left out when there is
-no value. `{$each: PATH, $was: PATH, $as: VALUE}` makes a list: one VALUE for each entry at the first path, with `item`
-as that entry, `index` its number, and `was` the entry of the same name at the second path; without entries the key is
-left out. `{$containers: VALUE}` is that for a pod's containers, with the fields every container status has.
+A string may hold `{{ … }}`: a path into the object, or one of the words below. `+ N` adds, `or X` stands in for what is
+missing, `int` before a path makes a number of a text. A string that is nothing but one such expression keeps the
+value's type, and its key is left out when there is no value.
+
+`{$each: PATH, $was: PATH, $as: VALUE}` makes a list: one VALUE for each entry at the first path, with `item` as that
+entry, `index` its number, and `was` the entry of the same name at the second path; without entries the key is left out.
+`{$containers: VALUE}` is that for a pod's containers, with the fields every container status has.
 
 Words: `now` (RFC 3339), `ip` (a fresh pod address), `host_ip` (the address of the object's node), `load_balancer_ip`.
 """
