@@ -58,11 +58,19 @@ def _settle_name(meta: dict[str, Any]) -> str:
 
 
 def _completed(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> Obj:
+    _drop_empty(obj["metadata"])
     resource.schema.default(obj)
     if old is None or asks_otherwise(resource, old, obj):
         _admit(site, resource, obj, old)
     checks.check(resource, obj, old)
     return obj
+
+
+def _drop_empty(meta: dict[str, Any]) -> None:
+    """Metadata that says nothing is not kept, as Go leaves it out."""
+    for word in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+        if word in meta and not meta[word]:
+            del meta[word]
 
 
 def _admit(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> None:
