@@ -47,8 +47,8 @@ _PATIENT = ArcPatience()
 class ArcClient:
     """The connected clusters of one subscription. Safe to share between threads; close it at the end.
 
-    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one. The credential is closed
-    with the client.
+    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one. The credential is
+    closed with the client.
     """
 
     def __init__(

@@ -38,6 +38,7 @@ def found(resource: sdk.ConnectedCluster) -> ConnectedCluster:
         agent_version=properties.agent_version or "",
         certificate_expires=properties.managed_identity_certificate_expiration_time,
         tags=dict(resource.tags or {}),
+        tenant_id=(resource.identity.tenant_id if resource.identity else None) or "",
     )
 
 

@@ -47,6 +47,8 @@ class ConnectedCluster(Value):
     agent_version: str = ""
     certificate_expires: AwareDatetime | None = None
     tags: dict[str, str] = {}
+    tenant_id: str = ""
+    """The Entra tenant of the cluster's identity."""
 
 
 class ClusterPlatform(Value):

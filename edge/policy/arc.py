@@ -30,26 +30,28 @@ def decide_connect(
     `cluster_key` is the public key of the agents on the cluster, `resource` the connected cluster under the name that
     is wanted. `elsewhere`: the agents say that they belong to another connected cluster, and that one exists
     (`home_elsewhere`). `unfinished`: the resource was made by this very onboarding, and no agent ever called in as it
-    (`is_unfinished`). Its private key may be lost, so unless the agents on the cluster hold it, agents and resource are
-    deleted and the connect goes on as new.
+    (`is_unfinished`). It would not have been made over agents of somebody else, so what is on the cluster is ours too:
+    unless those agents hold the resource's key, agents and resource are deleted and the connect goes on as new.
     """
+    if elsewhere:
+        return ConnectAction.REFUSE_ELSEWHERE
+    if resource is not None and unfinished:
+        keep = agents is AgentsOnCluster.PRESENT and cluster_key == resource.public_key
+        return ConnectAction.REUSE_KEY if keep else ConnectAction.CLEAN_THEN_NEW
     if agents is AgentsOnCluster.PRESENT_WITHOUT_CONFIG:
         return ConnectAction.REFUSE_BROKEN
     if agents is AgentsOnCluster.ABSENT:
-        return _without_agents(resource, unfinished=unfinished)
-    if elsewhere:
-        return ConnectAction.REFUSE_ELSEWHERE
-    if resource is None or (unfinished and resource.public_key != cluster_key):
+        return ConnectAction.NEW if resource is None else ConnectAction.REFUSE_NAME_TAKEN
+    return _with_agents(cluster_key, resource)
+
+
+def _with_agents(cluster_key: str | None, resource: ConnectedCluster | None) -> ConnectAction:
+    if resource is None:
         return ConnectAction.CLEAN_THEN_NEW
     if cluster_key is None:
         return ConnectAction.REFUSE_BROKEN
-    return ConnectAction.REUSE_KEY if cluster_key == resource.public_key else ConnectAction.REFUSE_ELSEWHERE
-
-
-def _without_agents(resource: ConnectedCluster | None, *, unfinished: bool) -> ConnectAction:
-    if resource is None:
-        return ConnectAction.NEW
-    return ConnectAction.CLEAN_THEN_NEW if unfinished else ConnectAction.REFUSE_NAME_TAKEN
+    same = cluster_key == resource.public_key
+    return ConnectAction.REUSE_KEY if same else ConnectAction.REFUSE_ELSEWHERE
 
 
 ONBOARDING_TAG = "edge-onboarding"

@@ -54,7 +54,7 @@ def test_the_decision_table(
         pytest.param(ABSENT, None, cluster(), ConnectAction.CLEAN_THEN_NEW, id="absent"),
         pytest.param(PRESENT, "own", cluster(), ConnectAction.CLEAN_THEN_NEW, id="agents with another key"),
         pytest.param(PRESENT, "key", cluster(), ConnectAction.REUSE_KEY, id="agents with its key"),
-        pytest.param(BROKEN, None, cluster(), ConnectAction.REFUSE_BROKEN, id="broken agents"),
+        pytest.param(BROKEN, None, cluster(), ConnectAction.CLEAN_THEN_NEW, id="agents cut off half-way"),
     ],
 )
 def test_what_this_onboarding_left_unfinished_does_not_block_its_next_try(

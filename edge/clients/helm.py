@@ -1,0 +1,136 @@
+"""The Arc agents on a cluster: a Helm release that is installed, looked at, and taken away without leftovers.
+
+The private key goes from the caller into the chart's values and so into the cluster: into the agents' Secret, and into
+the Secret in which Helm keeps the release. It is written nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edge.clients.helm_release import HelmRelease
+from edge.clients.kubeconfig import read_kubeconfig
+from edge.clients.kubernetes import SiteClient
+from edge.clients.oci import pull_chart
+from edge.errors import InvalidInput, NotFound, NotYet
+from edge.model.arc import AgentsFound, AgentsOnCluster
+from edge.model.kube import ObjectRef
+from edge.policy.arc_agents import (
+    AGENT_NAMESPACE,
+    CONFIG_MAP,
+    CRD_GROUPS,
+    KEY_FIELD,
+    KEY_SECRET,
+    RELEASE,
+    RELEASE_NAMESPACE,
+)
+from edge.policy.arc_keys import public_key_of
+
+_LOOK_EVERY_S = 0.5
+_RESOURCE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Kubernetes/connectedClusters/{}"
+_PLACE = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_RESOURCE_NAME")
+_RELEASE_LABELS = f"owner=helm,name={RELEASE}"
+
+
+def install_arc_agents(
+    kubeconfig_text: str,
+    chart_ref: str,
+    values: Mapping[str, Any],
+    *,
+    within_s: float,
+    ca_file: str | None = None,
+) -> str:
+    """Install or upgrade the agents and wait until they are ready; the chart's version.
+
+    `chart_ref` is what the Arc data plane names, `values` come from `edge.policy.arc_agents.agent_values`, `ca_file` is
+    a private CA of the chart's registry. Raises NotYet when the agents are not ready after `within_s` seconds: take
+    them away again with `uninstall_arc_agents`.
+    """
+    archive = pull_chart(chart_ref, ca_file=ca_file)
+    release = HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE)
+    return release.put(archive, values, within_s=within_s)
+
+
+def uninstall_arc_agents(kubeconfig_text: str, *, within_s: float = 180.0) -> None:
+    """Take the agents away with all that Helm leaves behind, and wait until it is gone; none there is fine.
+
+    Left behind are the agents' CustomResourceDefinitions, the release's namespace, and, after a try that was cut off,
+    the agents' namespace.
+    """
+    HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE).uninstall(within_s=within_s)
+    until = time.monotonic() + within_s
+    with SiteClient(read_kubeconfig(kubeconfig_text)) as site:
+        leftovers = [*_crds(site), _namespace(AGENT_NAMESPACE), _namespace(RELEASE_NAMESPACE)]
+        for ref in leftovers:
+            site.delete(ref)
+        while any(_exists(site, ref) for ref in leftovers):
+            if time.monotonic() > until:
+                raise NotYet(f"The agents' leftovers are not gone after {within_s:g} s", namespace=AGENT_NAMESPACE)
+            time.sleep(_LOOK_EVERY_S)
+
+
+def agents_found(site: SiteClient) -> AgentsFound:
+    """The agents on a cluster: whether they are there, whose they are, and the public half of the key they hold."""
+    config = _get(site, "ConfigMap", CONFIG_MAP)
+    if config is None:
+        state = AgentsOnCluster.PRESENT_WITHOUT_CONFIG if _traces(site) else AgentsOnCluster.ABSENT
+        return AgentsFound(state=state)
+    data = config.get("data") or {}
+    return AgentsFound(
+        state=AgentsOnCluster.PRESENT,
+        public_key=_public_key(_get(site, "Secret", KEY_SECRET)),
+        resource_id=_RESOURCE.format(*(data.get(word, "") for word in _PLACE)),
+        version=data.get("AZURE_ARC_AGENT_VERSION", ""),
+    )
+
+
+def agents_state(site: SiteClient) -> tuple[AgentsOnCluster, str | None]:
+    """State and public key of `agents_found`."""
+    found = agents_found(site)
+    return found.state, found.public_key
+
+
+def _traces(site: SiteClient) -> bool:
+    """Whether anything of the agents is there: one of their Deployments, or Helm's record of a release."""
+    deployments = site.list("apps/v1", "Deployment", namespace=AGENT_NAMESPACE)
+    releases = site.list("v1", "Secret", namespace=RELEASE_NAMESPACE, labels=_RELEASE_LABELS)
+    return next(deployments, None) is not None or next(releases, None) is not None
+
+
+def _public_key(secret: Mapping[str, Any] | None) -> str | None:
+    value = ((secret or {}).get("data") or {}).get(KEY_FIELD)
+    if not value:
+        return None
+    try:
+        return public_key_of(base64.b64decode(value).decode())
+    except (binascii.Error, ValueError, InvalidInput):
+        return None
+
+
+def _crds(site: SiteClient) -> Iterator[ObjectRef]:
+    for crd in site.list("apiextensions.k8s.io/v1", "CustomResourceDefinition"):
+        if crd["spec"]["group"] in CRD_GROUPS:
+            yield ObjectRef.of(crd)
+
+
+def _namespace(name: str) -> ObjectRef:
+    return ObjectRef(api_version="v1", kind="Namespace", name=name)
+
+
+def _get(site: SiteClient, kind: str, name: str) -> dict[str, Any] | None:
+    try:
+        return site.get(ObjectRef(api_version="v1", kind=kind, name=name, namespace=AGENT_NAMESPACE))
+    except NotFound:
+        return None
+
+
+def _exists(site: SiteClient, ref: ObjectRef) -> bool:
+    try:
+        site.get(ref)
+    except NotFound:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""What the Arc agents' chart is told, and where it goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster
+
+RELEASE = "azure-arc"
+RELEASE_NAMESPACE = "azure-arc-release"
+AGENT_NAMESPACE = "azure-arc"
+CONFIG_MAP = "azure-clusterconfig"
+KEY_SECRET = "azure-arc-connect-privatekey"  # noqa: S105 - the name of a Secret
+KEY_FIELD = "privateKey"
+CRD_GROUPS = frozenset({"arc.azure.com", "clusterconfig.azure.com"})
+"""API groups of the agents' CustomResourceDefinitions. Helm leaves those behind when it uninstalls."""
+
+_CLOUDS = {".us": "AZUREUSGOVERNMENTCLOUD", ".net": "AZUREUSGOVERNMENTCLOUD", ".cn": "AZURECHINACLOUD"}
+
+
+def agent_values(
+    target: ArcTarget, cluster: ConnectedCluster, private_key: str, platform: ClusterPlatform, cloud: str
+) -> dict[str, Any]:
+    """The chart's values. They hold the private key: they go to the cluster and nowhere else."""
+    return {
+        "global": {
+            "subscriptionId": target.subscription_id,
+            "resourceGroupName": target.resource_group,
+            "resourceName": target.name,
+            "location": target.location,
+            "tenantId": cluster.tenant_id,
+            "kubernetesDistro": platform.distribution,
+            "kubernetesInfra": platform.infrastructure,
+            "azureEnvironment": cloud,
+            "onboardingPrivateKey": private_key,
+        },
+        "systemDefaultValues": {"spnOnboarding": False, "clusterconnect-agent": {"enabled": True}},
+    }
+
+
+def cloud_of(endpoint: str) -> str:
+    """The agents' word for the cloud whose Resource Manager is at `endpoint`."""
+    host = endpoint.rstrip("/").rpartition("//")[2]
+    if host.startswith("management."):
+        for ending, name in _CLOUDS.items():
+            if host.endswith(ending):
+                return name
+    return "AZUREPUBLICCLOUD"
