@@ -46,8 +46,16 @@ class SiteCredentials(Block):
 
     def client(self, site: str) -> SiteClient:
         """A client for the site. Raises NotFound without a kubeconfig, InvalidInput with an unusable one."""
+        access = read_kubeconfig(self._existing(site), allow_exec=self.allow_exec)
+        return SiteClient(access, site=site, cache=self._cache)
+
+    def text(self, site: str) -> str:
+        """The site's kubeconfig itself, for programs that take one; it holds a secret. Raises NotFound without one."""
+        return self._existing(site).read_text()
+
+    def _existing(self, site: str) -> Path:
         file = self.file(site)
         if not file.is_file():
             remedy = "Import the site, or put its kubeconfig there"
             raise NotFound("No credential for this site", remedy=remedy, site=site, file=file)
-        return SiteClient(read_kubeconfig(file, allow_exec=self.allow_exec), site=site, cache=self._cache)
+        return file

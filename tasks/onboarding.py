@@ -63,13 +63,13 @@ class OnboardingJob:
 def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
     """What onboarding works with. `blocks` names the blocks `ledger`, `credentials`, `admission` and `arc`."""
     subscription = load(ArcSubscription, blocks["arc"])
+    credentials = load(SiteCredentials, blocks["credentials"])
+    admission = load(DeviceAdmission, blocks["admission"])
+    arc = ArcConnection(subscription, credentials) if subscription.used else None
+    if arc is not None:
+        arc.prepare()
     with load(EdgeLedger, blocks["ledger"]).client() as ledger:
-        yield OnboardingJob(
-            ledger,
-            load(SiteCredentials, blocks["credentials"]),
-            load(DeviceAdmission, blocks["admission"]),
-            ArcConnection(subscription) if subscription.used else None,
-        )
+        yield OnboardingJob(ledger, credentials, admission, arc)
 
 
 def claim_batch(job: OnboardingJob, batch: str) -> tuple[EventKey, ...]:
@@ -144,7 +144,7 @@ def _let_in(job: OnboardingJob, device: Device) -> Site:
     step("assign", partial(_record_site, job, device, site))
     with job.credentials.client(site.name) as client:
         if job.arc is not None:
-            arc_id = step("connect", partial(job.arc.connect, device, site, client)).get("arc_id")
+            arc_id = step("connect", partial(job.arc.connect, onboarding_work(device), site, client)).get("arc_id")
             site = site.model_copy(update={"arc_id": arc_id})
         step("baseline", partial(_apply_baseline, client, site))
         step("verify", partial(_verify_baseline, client, site))
