@@ -15,7 +15,7 @@ from edge.policy.yaml_text import parse_documents
 
 MAX_OBJECTS = 5000
 SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
-_API_VERSION = re.compile(r"([a-z0-9.-]+/)?v[a-z0-9]+")
+_API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?v[a-z0-9]{1,62}")
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _STAMPS_KEPT = 8
 

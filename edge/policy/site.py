@@ -47,7 +47,7 @@ def parse_selector(text: str) -> SiteSelector:
         key, given, value = term.partition("=")
         if not given:
             names.append(key)
-        elif key.startswith(_LABEL) and key not in (_LABEL, *labels):
+        elif key.startswith(_LABEL) and key.removeprefix(_LABEL) not in ("", *labels):
             labels[key.removeprefix(_LABEL)] = value
         elif key in _FIELDS and key not in fields and value:
             fields[key] = value
