@@ -1,4 +1,4 @@
-"""The patch formats of a Kubernetes API server: JSON patch and merge patch; strategic merge patch is in strategic.py."""
+"""The patches of a Kubernetes API server: JSON patch and merge patch here, strategic merge patch in strategic.py."""
 
 from __future__ import annotations
 

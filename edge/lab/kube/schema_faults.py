@@ -88,7 +88,9 @@ def _duplicates(node: Node, elem: Node, value: list[Any], path: str) -> Iterator
     seen: set[str] = set()
     for place, item in enumerate(value):
         identity = item
-        if node.keys and isinstance(item, dict):
+        if node.keys:
+            if not isinstance(item, dict):
+                continue  # its type is a fault of its own
             identity = {key: item.get(key, node.key_defaults.get(key)) for key in node.keys}
         text = canonical_json(identity)
         if text in seen:
@@ -182,7 +184,8 @@ def _type_fault(node: Node, value: Any, path: str) -> FieldFault:
     have = _TYPE_NAMES[type(value)]
     if node.builtin:
         return FieldFault(path, TYPE_INVALID, _decoding_text(node, have, path))
-    text = f'Invalid value: "{have}": {path} in body must be of type {node.type}: "{have}"'
+    wanted = "integer or string" if node.int_or_string else node.type
+    text = f'Invalid value: "{have}": {path} in body must be of type {wanted}: "{have}"'
     return FieldFault(path, TYPE_INVALID, text)
 
 
