@@ -179,7 +179,7 @@ def test_custom_resources_are_applied_by_their_schema(site: Site) -> None:
     ],
 )
 def test_each_kind_of_patch_changes_what_it_says(site: Site, media: str, patch: Any, data: dict[str, str]) -> None:
-    name = f"patched-{media.split('/')[1].split('-')[0]}"
+    name = f"patched-{media.split('/')[1].split('-', maxsplit=1)[0]}"
     site.make(CM, config_map(name, k="1", l="x"))
     reply = site.call("PATCH", f"{CM}/{name}", patch, content_type=media)
     assert (reply.code, reply.body["data"]) == (200, data)

@@ -37,7 +37,7 @@ def status_of(store: SiteStore, budget: Obj) -> dict[str, Any]:
         "currentHealthy": healthy,
         "desiredHealthy": needed,
         "disruptionsAllowed": max(0, healthy - needed),
-        "expectedPods": len(_covered(store, budget)),
+        "expectedPods": _expected(store, _covered(store, budget)),
         "observedGeneration": budget["metadata"].get("generation", 1),
     }
 
@@ -61,12 +61,26 @@ def _budgets(store: SiteStore, pod: Obj) -> list[Obj]:
 def _covered(store: SiteStore, budget: Obj) -> list[Obj]:
     selector = budget["spec"].get("selector")
     pods = store.list(builtin("pods"), budget["metadata"]["namespace"])
-    return [one for one in pods if matches(selector, labels_of(one)) and not one["metadata"].get("deletionTimestamp")]
+    return [one for one in pods if matches(selector, labels_of(one))]
+
+
+def _expected(store: SiteStore, covered: list[Obj]) -> int:
+    """How many pods there should be: what their controllers ask for, and each pod that has none."""
+    wanted: dict[str, int] = {}
+    for pod in covered:
+        owner = next((one for one in pod["metadata"].get("ownerReferences") or () if one.get("controller")), None)
+        found = store.by_uid(owner["uid"]) if owner else None
+        if found is None:
+            wanted[pod["metadata"]["uid"]] = 1
+        else:
+            wanted[found[1]["metadata"]["uid"]] = (found[1].get("spec") or {}).get("replicas", 1)
+    return sum(wanted.values())
 
 
 def _figures(store: SiteStore, budget: Obj) -> tuple[int, int]:
+    """(healthy pods now, healthy pods there must be)."""
     covered = _covered(store, budget)
-    spec, expected = budget["spec"], len(covered)
+    spec, expected = budget["spec"], _expected(store, covered)
     healthy = sum(_counts(pod) for pod in covered)
     if spec.get("maxUnavailable") is not None:
         return healthy, max(0, expected - _amount(spec["maxUnavailable"], expected))
