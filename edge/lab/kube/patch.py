@@ -87,7 +87,8 @@ def _put(document: Any, steps: list[str], value: Any) -> Any:
     elif isinstance(parent, list) and steps[-1] == "-":
         parent.append(value)
     else:
-        parent.insert(_step(parent, steps[-1], one_past=True), value)
+        index = _step(parent, steps[-1], one_past=True)
+        parent.insert(index, value)
     return document
 
 
