@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,18 +33,20 @@ class ExecCredential(NamedTuple):
         return "ExecCredential(...)"
 
 
-def run_plugin(plugin: Mapping[str, Any], folder: Path | None, origin: str) -> ExecCredential:
+def run_plugin(
+    plugin: Mapping[str, Any], folder: Path | None, origin: str, *, within_s: float = _WITHIN_S
+) -> ExecCredential:
     """Run the plugin of a kubeconfig's user. The caller has checked that its command may be run.
 
     A command with a path is relative to `folder`, as kubectl has it. InvalidInput: the entry is wrong; NotYet: no
-    answer within 30 seconds; CredentialRejected: the plugin failed or gave nothing usable.
+    answer within `within_s` seconds; CredentialRejected: the plugin failed or gave nothing usable.
     """
     command, version = str(plugin["command"]), plugin.get("apiVersion")
     if version not in _VERSIONS:
         raise InvalidInput("The plugin's version is not supported", file=origin, field="exec.apiVersion", value=version)
     asked = json.dumps({"apiVersion": version, "kind": "ExecCredential", "spec": {"interactive": False}})
     environment = {**os.environ, **_variables(plugin, origin), "KUBERNETES_EXEC_INFO": asked}
-    output = _output([_located(command, folder), *_arguments(plugin, origin)], environment, command)
+    output = _output([_located(command, folder), *_arguments(plugin, origin)], environment, command, within_s)
     return _parse(output, str(version), command)
 
 
@@ -51,18 +54,28 @@ def _located(command: str, folder: Path | None) -> str:
     return str(folder / command) if folder is not None and "/" in command else command
 
 
-def _output(arguments: list[str], environment: dict[str, str], command: str) -> bytes:
+def _output(arguments: list[str], environment: dict[str, str], command: str, within_s: float) -> bytes:
     try:
-        done = subprocess.run(  # noqa: S603 - the command was allowed by name, and no shell is involved
-            arguments, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_WITHIN_S, check=False
+        process = subprocess.Popen(  # noqa: S603 - the command was allowed by name, and no shell is involved
+            arguments,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as theirs:
-        raise NotYet(f"The credential plugin gave no answer within {_WITHIN_S:g} s", command=command) from theirs
     except OSError as theirs:
         raise CredentialRejected("The credential plugin cannot be started", command=command) from theirs
-    if done.returncode != 0:
-        raise CredentialRejected(f"The credential plugin ended with code {done.returncode}", command=command)
-    return done.stdout
+    with process:
+        try:
+            output, _ = process.communicate(timeout=within_s)
+        except subprocess.TimeoutExpired as theirs:
+            # The whole group: what the plugin itself started would hold the pipe open.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise NotYet(f"The credential plugin gave no answer within {within_s:g} s", command=command) from theirs
+    if process.returncode != 0:
+        raise CredentialRejected(f"The credential plugin ended with code {process.returncode}", command=command)
+    return output
 
 
 def _parse(output: bytes, version: str, command: str) -> ExecCredential:

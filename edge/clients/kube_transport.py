@@ -12,6 +12,7 @@ import os
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,19 +27,25 @@ from pydantic import Field
 from edge.clients import kube_errors
 from edge.clients.access import SiteAccess
 from edge.clients.retry import Retrier, RetryPolicy
-from edge.errors import InvalidInput, ServerFault
+from edge.errors import InvalidInput, ServerFault, SiteSilent
 from edge.model.base import Value
 
 _CONNECTIONS = 8
+_CHUNK = 65536
 _LONGEST_ANSWER = 256 * 1024 * 1024
 _FAULTS = (ApiException, urllib3.exceptions.HTTPError, OSError)
 
 
 class Timeouts(Value):
-    """Seconds: for making a connection, and for every wait on the other side after that. Never unlimited."""
+    """Seconds: for making a connection, for every wait on the other side after that, and for one whole answer.
+
+    Never unlimited. `answer_s` is long, since a full list over a thin link takes its time, but a site that sends a byte
+    now and then must not hold a worker for ever.
+    """
 
     connect_s: float = Field(default=5.0, gt=0, le=300)
     read_s: float = Field(default=30.0, gt=0, le=3600)
+    answer_s: float = Field(default=300.0, gt=0, le=3600)
 
 
 class Call(NamedTuple):
@@ -85,12 +92,7 @@ class Transport:
         where = self._where(call)
         try:
             response = self._open(call, self._timeouts.read_s)
-            body = response.read(_LONGEST_ANSWER, decode_content=True)
-            if len(body) < _LONGEST_ANSWER:
-                response.release_conn()
-            else:
-                response.close()
-                raise ServerFault("The API server's answer is longer than any answer should be", **where)
+            body = self._whole(response, where)
         except _FAULTS as theirs:
             raise kube_errors.from_exception(theirs, where) from theirs
         if 200 <= response.status < 300:
@@ -117,10 +119,9 @@ class Transport:
             response = self._open(call, silence_s)
             if response.status == 200:
                 return response
-            body = response.read(_LONGEST_ANSWER, decode_content=True)
+            body = self._whole(response, where)
         except _FAULTS as theirs:
             raise kube_errors.from_exception(theirs, where) from theirs
-        response.release_conn()
         raise kube_errors.from_answer(response.status, body, response.headers, where)
 
     def _open(self, call: Call, read_s: float) -> urllib3.BaseHTTPResponse:
@@ -137,11 +138,26 @@ class Transport:
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
+    def _whole(self, response: urllib3.BaseHTTPResponse, where: Mapping[str, str]) -> bytes:
+        """The answer's body, within its limits of time and size."""
+        deadline = time.monotonic() + self._timeouts.answer_s
+        body = bytearray()
+        while chunk := response.read1(_CHUNK, decode_content=True):
+            body += chunk
+            if len(body) > _LONGEST_ANSWER:
+                response.close()
+                raise ServerFault("The site's answer is longer than any answer should be", **where)
+            if time.monotonic() > deadline:
+                response.close()
+                raise SiteSilent("The site's answer takes too long", **where)
+        response.release_conn()
+        return bytes(body)
+
     @staticmethod
     def _lines(response: urllib3.BaseHTTPResponse, where: Mapping[str, str]) -> Iterator[bytes]:
         rest = b""
         try:
-            for chunk in response.stream(65536, decode_content=True):
+            for chunk in response.stream(_CHUNK, decode_content=True):
                 *lines, rest = (rest + chunk).split(b"\n")
                 yield from (line for line in lines if line)
         except _FAULTS as theirs:

@@ -51,7 +51,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the pretend site does: answers, or `act`s on the raw connection (`reset`, `silence`, `cut`)."""
+    """What the pretend site does: answers, or `act`s on the raw connection (`reset`, `silence`, `cut`, `drip`)."""
 
     body: object = None
     code: int = 200
@@ -123,6 +123,11 @@ class Handler(socketserver.StreamRequestHandler):
             return False
         if answer.act == "silence":
             self.server.site.done.wait(30)  # type: ignore[attr-defined]  # set by `serve`
+            return False
+        if answer.act == "drip":
+            self.wfile.write(b"HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\n")
+            while not self.server.site.done.wait(0.02):  # type: ignore[attr-defined]  # set by `serve`
+                self.wfile.write(b" ")
             return False
         content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         length = len(content) + (10 if answer.act == "cut" else 0)

@@ -31,6 +31,7 @@ from tests.contract.pretend_site import (
     CONFIG_MAP,
     QUICK,
     REF,
+    SHORT,
     Answer,
     Request,
     client_of,
@@ -141,6 +142,20 @@ def test_what_the_server_says_about_a_secret_is_not_repeated() -> None:
             client.apply(secret)
         assert "hunter2" not in str(caught.value)
         assert "Invalid" in str(caught.value)
+
+
+def test_a_site_that_sends_a_byte_now_and_then_is_silent() -> None:
+    patient = SHORT.model_copy(update={"answer_s": 0.3})
+    with serve(scripted(Answer(act="drip"))) as site:
+        client = client_of(site, timeouts=patient, retry=RetryPolicy.none())
+        with client, pytest.raises(SiteSilent, match="too long"):
+            client.version()
+
+
+def test_a_large_answer_in_many_pieces_is_whole() -> None:
+    large = {"major": "x" * 3_000_000}
+    with serve(scripted(Answer(large))) as site, client_of(site) as client:
+        assert client.version() == large
 
 
 def test_nobody_listening_is_unreachable() -> None:

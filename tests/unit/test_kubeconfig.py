@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from edge.clients.access import SiteAccess, flatten
+from edge.clients.exec_credential import run_plugin
 from edge.clients.kubeconfig import read_kubeconfig
-from edge.errors import CredentialRejected, InvalidInput
+from edge.errors import CredentialRejected, InvalidInput, NotYet
 
 CA = "-----BEGIN CERTIFICATE-----\nCA\n-----END CERTIFICATE-----\n"
 SERVER = "https://10.0.0.1:6443"
@@ -270,6 +271,13 @@ def test_a_plugin_that_fails_is_an_error_without_its_output(tmp_path: Path, body
     with pytest.raises(CredentialRejected) as caught:
         read_kubeconfig(config(plugin(tmp_path, body)), allow_exec=[sys.executable])
     assert "s3cret" not in f"{caught.value} {caught.value.__cause__!r}"
+
+
+def test_a_plugin_that_never_answers_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    child = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']).wait()"
+    entry = plugin(tmp_path, child)["exec"]
+    with pytest.raises(NotYet, match=r"within 0\.5 s"):
+        run_plugin(entry, None, "kubeconfig", within_s=0.5)
 
 
 def test_a_plugin_that_cannot_be_started_is_an_error() -> None:
