@@ -25,6 +25,7 @@ ACTOR = "edge-platform"
 
 class Ledger:
     """The platform's memory. One object serves all threads of a process; many processes may share one database.
+    An open ledger is not carried over a fork: each process opens its own.
 
     Every method that changes something returns when the change is durable. Without a database that answers they raise
     LedgerBusy. Nothing secret belongs in here: no credential, key or token.

@@ -16,6 +16,7 @@ from edge.ledger import Ledger
 from edge.ledger.engine import open_engine, utc_now
 from edge.ledger.tables import tenants
 from edge.ledger.writer import Transaction, Writer
+from edge.model.site import Site
 from edge.model.step import StepKey, StepState
 
 
@@ -163,3 +164,22 @@ def test_a_failure_is_raised_as_it_was_when_its_record_cannot_be_written(tmp_pat
             ledger.steps.once(key, effect)
         other.close()
         assert [record.state for record in ledger.steps.records("w")] == [StepState.INTENDED]
+
+
+def test_two_ledgers_that_write_the_same_rows_at_once_both_succeed(ledger_url: str) -> None:
+    names = [f"s{number}" for number in range(12)]
+    keys = [StepKey(work="w", subject=name, step="apply") for name in names]
+
+    def work(ledger: Ledger, place: int) -> None:
+        order = range(12) if place % 2 else reversed(range(12))
+        for number in order:
+            ledger.sites.put(Site(name=names[number], tenant=f"tenant-{number}"))
+            ledger.steps.once(keys[number], dict)
+
+    with Ledger.open(ledger_url) as one, Ledger.open(ledger_url) as two, ThreadPoolExecutor(16) as pool:
+        for done in [pool.submit(work, ledger, place) for place in range(8) for ledger in (one, two)]:
+            done.result()
+        assert [site.name for site in one.sites.list()] == sorted(names)
+        assert {record.state for record in two.steps.records("w")} == {StepState.DONE}
+        assert [entry.action for entry in one.audit.entries()].count("site.added") == 12
+        assert one.audit.verify() == two.audit.verify()
