@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,9 +70,11 @@ def serve(
             ssl_keyfile=tls_key,
         )
         listener = config.bind_socket()
+        listener.listen(config.backlog)  # from here on senders are not turned away
         scheme = "https" if tls_certificate else "http"
         url = f"{scheme}://{host}:{listener.getsockname()[1]}"
         emit({"url": url, "name": name, "dispatch": dispatch}, f"Listening at {url}", as_json=as_json)
+        sys.stdout.flush()  # whoever started the gateway waits for this line
         uvicorn.Server(config).run(sockets=[listener])
 
 
