@@ -15,6 +15,7 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
 from edge.errors import InvalidInput
+from edge.model.site import Site
 from edge.model.stamp import Parameter, ParameterType, Stamp
 
 BUILT_IN = ("site_name", "site_region", "site_tenant", "site_role")
@@ -72,6 +73,12 @@ def values_for(stamp: Stamp, parameters: Mapping[str, str]) -> dict[str, str]:
         if name in parameters:
             _check(parameters[name], Parameter(), stamp=stamp.name, parameter=name)
     return values
+
+
+def site_parameters(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
+    """What a stamp is rendered with on this site: the parameters given, and what every stamp may use of the site."""
+    own = dict(zip(BUILT_IN, (site.name, site.region, site.tenant, site.role), strict=True))
+    return {**parameters, **own}
 
 
 def texts_of(stamp: Stamp) -> frozenset[str]:
