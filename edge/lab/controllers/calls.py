@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edge.lab.controllers.budget import budget
 from edge.lab.controllers.daemonset import daemonset
 from edge.lab.controllers.deployment import deployment
 from edge.lab.controllers.endpoints import endpoints
@@ -22,6 +23,7 @@ from edge.lab.kube.store import Obj
 Call = Callable[[Home, Obj], float | None]
 
 CALLS: dict[str, Call] = {
+    "budget": budget,
     "daemonset": daemonset,
     "deployment": deployment,
     "endpoints": endpoints,

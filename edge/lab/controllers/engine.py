@@ -13,7 +13,8 @@ from typing import Any
 
 from edge.lab.controllers.calls import CALLS
 from edge.lab.controllers.home import PODS_TYPE, Home, merge_conditions
-from edge.lab.controllers.stages import Kind, ReadyStage, StageBook
+from edge.lab.controllers.kinds import Kind
+from edge.lab.controllers.stages import ReadyStage, StageBook
 from edge.lab.controllers.template import Context
 from edge.lab.kube.deletion import delete
 from edge.lab.kube.resources import PODS, ResourceType
@@ -55,7 +56,7 @@ class Engine:
                 self._forget(home, kind, obj)
             else:
                 self._consider(home, resource, obj)
-        self._consider_owner(home, obj)
+        self._consider_owners(home, obj, far=event.type == "DELETED")
         for watcher in self._book.watched.get(kind, ()):
             self._consider_all(home, watcher, obj["metadata"].get("namespace", ""))
         if resource.key == PODS and home.unscheduled and _frees_room(event):
@@ -76,12 +77,15 @@ class Engine:
                 happen = partial(self._happen, home, resource, stage, place)
                 home.pending[place] = (stage, self.timers.after(self._delay(stage, obj), happen))
 
-    def _consider_owner(self, home: Home, obj: Obj) -> None:
+    def _consider_owners(self, home: Home, obj: Obj, *, far: bool) -> None:
+        """Look at the controller of an object, and at that one's (`far`): it may wait for the last pod to be gone."""
         for owner in obj["metadata"].get("ownerReferences") or ():
             if owner.get("controller") and (owner["apiVersion"].rpartition("/")[0], owner["kind"]) in self._book.lanes:
                 found = home.store.by_uid(owner["uid"])
                 if found is not None:
                     self._consider(home, *found)
+                    if far:
+                        self._consider_owners(home, found[1], far=far)
 
     def _consider_all(self, home: Home, kind: Kind, namespace: str = "") -> None:
         resource = _resource(home.store, kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge.lab.controllers.stages import Kind
+from edge.lab.controllers.kinds import Kind
 from edge.lab.kube import quota
 from edge.lab.kube.deletion import delete
 from edge.lab.kube.resources import PODS, ResourceType, builtin

@@ -10,14 +10,13 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from edge.errors import InvalidInput
+from edge.lab.controllers.calls import CALLS
+from edge.lab.controllers.kinds import Kind, parse_kind
 from edge.lab.controllers.match import Condition, Test, compile_conditions
 from edge.lab.controllers.paths import one
 from edge.lab.controllers.template import Filler, compile_template
 from edge.model.base import Value
 from edge.policy.yaml_text import parse_yaml
-
-Kind = tuple[str, str]
-"""(group, kind)"""
 
 
 class Delay(Value):
@@ -43,6 +42,8 @@ class Then(Value):
     def _does_something(self) -> Then:
         if not (self.status or self.patch or self.create or self.delete or self.call or self.nothing):
             raise ValueError("a stage does one of: status, patch, create, delete, call, nothing")
+        if self.call is not None and self.call not in CALLS:
+            raise ValueError(f"no such controller; known: {', '.join(CALLS)}")
         return self
 
 
@@ -107,12 +108,6 @@ class StageBook:
             lanes[file.lane] = lanes.get(file.lane, ()) + ready
             for word in file.watches:
                 self.watched.setdefault(parse_kind(word), set()).add(file.kind)
-
-
-def parse_kind(text: str) -> Kind:
-    """`apps/Deployment` -> ("apps", "Deployment")."""
-    group, _, kind = text.rpartition("/")
-    return group, kind
 
 
 def read_stages(extra: Iterable[str] = (), folder: Path | None = None) -> StageBook:
