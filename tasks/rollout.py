@@ -26,6 +26,7 @@ from edge.model.stamp import Stamp
 from edge.model.step import Detail, StepKey
 from edge.policy.apply_order import phases
 from edge.policy.health import health_of
+from edge.policy.parameters import site_parameters
 from edge.policy.render import render
 from edge.policy.rollout import finish_state, judge_wave, offline_status, plan_rollout
 from edge.policy.site import select_sites
@@ -109,12 +110,6 @@ def _plan(
         render(stamp, site_parameters(site, parameters))
     attempt = 1 + ledger.rollouts.count(stamp.name, stamp.version)
     return plan_rollout(stamp, cohort, strategy, parameters, attempt)
-
-
-def site_parameters(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What a stamp is rendered with on this site: the parameters given, and what every stamp may use of the site."""
-    own = {"site_name": site.name, "site_region": site.region, "site_tenant": site.tenant, "site_role": site.role}
-    return {**parameters, **own}
 
 
 @task(
