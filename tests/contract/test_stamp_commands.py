@@ -53,6 +53,7 @@ def test_a_sound_stamp_is_shown_with_objects_and_parameters(edge: Edge) -> None:
     assert shown.exit_code == 0
     assert "StatefulSet" in shown.stdout
     assert "line_count" in shown.stdout
+    assert "[1-9]|1[0-9]|20" in shown.stdout
     said = json.loads(edge("validate", SHIPPED, "--json").stdout)
     assert (said["name"], said["version"]) == ("factory-line", "1.0.0")
     assert said["objects"][0] == {"phase": 1, "kind": "Namespace", "namespace": "", "name": "factory-line"}
