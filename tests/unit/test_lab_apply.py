@@ -330,6 +330,16 @@ def test_a_client_that_sends_no_record_does_not_lose_it() -> None:
     assert managers(update(CONFIG_MAP, live, sent)) == [("one", "Apply")]
 
 
+def test_an_object_without_a_record_gets_one_at_its_first_apply() -> None:
+    live = config_map(a="1", b="2")
+    assert managers(update(CONFIG_MAP, live, config_map(a="3", b="2"))) == []
+    with pytest.raises(ApplyConflict, match=r'conflict with "before-first-apply" using v1: \.data\.a'):
+        apply(CONFIG_MAP, live, config_map(a="3"))
+    live = apply(CONFIG_MAP, live, config_map(a="1"))
+    assert owned(live, "before-first-apply", "Update") == [".data", ".data.a", ".data.b"]
+    assert owned(live, "one") == [".data.a"]
+
+
 # Removal
 
 

@@ -19,6 +19,7 @@ from edge.lab.kube.schema_node import Json
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
+BEFORE_FIRST_APPLY: Final = "before-first-apply"
 Conflict = tuple[str, str, str]
 """Manager (as a real server words it), apiVersion, and the path of the field."""
 
@@ -79,7 +80,7 @@ def server_side_apply(  # noqa: PLR0913 - one write is all of these, and callers
         owned = difference(applied_fields(schema.root, applied), NOT_OWNED)
     except NotTyped as problem:
         raise ApplyRefused(str(problem)) from problem
-    entries = _entries(live)
+    entries = _entries(live) or _never_tracked(schema, live, now)
     mine = next((entry for entry in entries if _is(entry, manager, APPLY, subresource)), None)
     others = [entry for entry in entries if entry is not mine]
     before = mine["fieldsV1"] if mine else {}
@@ -100,9 +101,12 @@ def track_update(  # noqa: PLR0913 - one write is all of these, and callers name
     """`after` with its managedFields after a create (`before` is None), update or patch by `manager`.
 
     Changed fields become the manager's and nobody else's; removed ones nobody's. A client may edit the record itself,
-    but not through a subresource; an entry that is empty (`[{}]`) resets it.
+    but not through a subresource; an entry that is empty (`[{}]`) resets it, and an object without a record stays
+    without one until somebody applies to it.
     """
     entries = _tracked(before, after, subresource)
+    if before is not None and not entries:
+        return _with_entries(after, [])
     version = str(after.get("apiVersion", ""))
     changed, removed = changes(schema.root, schema.skeleton if before is None else before, after)
     changed = difference(changed, NOT_OWNED)
@@ -118,6 +122,13 @@ def track_update(  # noqa: PLR0913 - one write is all of these, and callers name
         time = now if changed or own is None else own["time"]
         kept.append(_entry((manager, UPDATE, version, subresource), fields, time))
     return _with_entries(after, kept)
+
+
+def _never_tracked(schema: Schema, live: Json | None, now: str) -> list[Json]:
+    """The record of an object without one: what it holds at its first apply belongs to a manager of that name."""
+    if live is None:
+        return []
+    return _entries(track_update(schema, None, live, manager=BEFORE_FIRST_APPLY, now=now))
 
 
 def _applicable(applied: Json) -> Json:

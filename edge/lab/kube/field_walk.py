@@ -189,7 +189,7 @@ def changes(node: Node, old: Any, new: Any) -> tuple[FieldSet, FieldSet]:
 
 def _change(node: Node, old: Any, new: Any) -> tuple[FieldSet | None, FieldSet]:
     """What changed at and below one place (None: nothing), and what was removed below it."""
-    if old is new:
+    if old is new or (node.builtin and old == new):  # typed places cannot hold true for 1
         return None, LEAF
     if old is MISSING:
         return every_place(node, new), LEAF

@@ -182,7 +182,7 @@ def _skeleton(node: Node, depth: int = 0) -> Json:
 def _published(schema: Any) -> Any:
     if isinstance(schema, dict):
         published = {word: _published(child) for word, child in schema.items() if not word.startswith("x-quantity")}
-        if "$ref" in published:
+        if isinstance(published.get("$ref"), str):
             published["$ref"] = f"#/components/schemas/{schema['$ref']}"
         return published
     return [_published(child) for child in schema] if isinstance(schema, list) else schema

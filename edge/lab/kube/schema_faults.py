@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edge.lab.kube.schema_keywords import BUILTIN_KEYWORDS, KEYWORDS, canonical_json, is_quantity, shown
+from edge.lab.kube.schema_keywords import canonical_json, is_quantity, shown
 from edge.lab.kube.schema_node import Json, Node
 from edge.lab.kube.schema_rules import rule_faults
 
@@ -35,24 +35,25 @@ class FieldFault:
 
 def faults_of(root: Node, obj: Json, old: Json | None) -> list[FieldFault]:
     """Everything wrong with `obj`, in the order of its fields."""
-    faults = list(_walk(root, obj, ""))
+    faults: list[FieldFault] = []
+    _walk(root, obj, "", faults)
     # Rules read fields whatever their type, so they only make sense on an object that is right in form.
     return faults or [FieldFault(*fault) for fault in rule_faults(root, obj, old, "")]
 
 
-def _walk(node: Node, value: Any, path: str) -> Iterator[FieldFault]:
+def _walk(node: Node, value: Any, path: str, faults: list[FieldFault]) -> None:
     if value is None:
         if node.type and not node.nullable and not node.builtin:
-            yield _type_fault(node, value, path)
+            faults.append(_type_fault(node, value, path))
     elif not _has_type(node, value):
-        yield _type_fault(node, value, path)
+        faults.append(_type_fault(node, value, path))
     else:
         if node.constrained:
-            yield from _closer(node, value, path)
+            _closer(node, value, path, faults)
         if isinstance(value, dict):
-            yield from _walk_object(node, value, path)
+            _walk_object(node, value, path, faults)
         elif isinstance(value, list) and node.elem is not None:
-            yield from _walk_list(node, node.elem, value, path)
+            _walk_list(node, node.elem, value, path, faults)
 
 
 def _has_type(node: Node, value: Any) -> bool:
@@ -61,25 +62,27 @@ def _has_type(node: Node, value: Any) -> bool:
     return is_quantity(value) if node.quantity else _TYPE_OK[node.type](value)
 
 
-def _walk_object(node: Node, value: Json, path: str) -> Iterator[FieldFault]:
+def _walk_object(node: Node, value: Json, path: str, faults: list[FieldFault]) -> None:
     dot = f"{path}." if path else ""
     for key in node.required:
         if value.get(key) is None and (node.builtin or key not in value):
-            yield FieldFault(f"{dot}{key}", REQUIRED, "Required value")
+            faults.append(FieldFault(f"{dot}{key}", REQUIRED, "Required value"))
     fields, elem = node.fields, node.elem
     for key, child in value.items():
         below = fields.get(key) or elem
-        if below is not None and not (below.type == "string" and type(child) is str and not below.constrained):
-            yield from _walk(below, child, f"{dot}{key}")
+        if below is not None and (below.constrained or type(child) is not str or below.type != "string"):
+            _walk(below, child, f"{dot}{key}", faults)
 
 
-def _walk_list(node: Node, elem: Node, value: list[Any], path: str) -> Iterator[FieldFault]:
-    if node.is_set or node.keys:
-        yield from _duplicates(node, elem, value, path)
+def _walk_list(node: Node, elem: Node, value: list[Any], path: str, faults: list[FieldFault]) -> None:
+    if len(value) > 1 and (node.is_set or node.keys):
+        faults.extend(_duplicates(node, elem, value, path))
+    if elem.type == "string" and not elem.constrained and all(type(item) is str for item in value):
+        return
     for place, item in enumerate(value):
         # Go reads a null item as an empty one.
         empty = item is None and elem.builtin and elem.type == "object"
-        yield from _walk(elem, {} if empty else item, f"{path}[{place}]")
+        _walk(elem, {} if empty else item, f"{path}[{place}]", faults)
 
 
 def _duplicates(node: Node, elem: Node, value: list[Any], path: str) -> Iterator[FieldFault]:
@@ -109,41 +112,45 @@ _UNIQUE_ITEMS: Final = frozenset(
 )
 
 
-def _closer(node: Node, value: Any, path: str) -> Iterator[FieldFault]:
-    checks = BUILTIN_KEYWORDS if node.builtin else KEYWORDS
-    for word, limit in node.source.items():
-        check = checks.get(word)
-        found = check(value, limit) if check else None
+def _closer(node: Node, value: Any, path: str, faults: list[FieldFault]) -> None:
+    for check, limit in node.checks:
+        found = check(value, limit)
         if found:
             reason, before, after = found
-            yield FieldFault(path, reason, before if after is None else f"{before}{path}{after}")
+            faults.append(FieldFault(path, reason, before if after is None else f"{before}{path}{after}"))
     for word, nodes in node.alternatives.items():
-        yield from _ALTERNATIVES[word](nodes, value, path)
+        faults.extend(_ALTERNATIVES[word](nodes, value, path))
 
 
-def _all_of(nodes: tuple[Node, ...], value: Any, path: str) -> Iterator[FieldFault]:
-    for node in nodes:
-        yield from _walk(node, value, path)
+def _all_of(nodes: tuple[Node, ...], value: Any, path: str) -> list[FieldFault]:
+    return [fault for node in nodes for fault in _against(node, value, path)]
 
 
-def _any_of(nodes: tuple[Node, ...], value: Any, path: str) -> Iterator[FieldFault]:
-    if not any(_fits(node, value, path) for node in nodes):
-        yield _composite(path, "must validate at least one schema (anyOf)")
+def _any_of(nodes: tuple[Node, ...], value: Any, path: str) -> list[FieldFault]:
+    if all(_against(node, value, path) for node in nodes):
+        return [_composite(path, "must validate at least one schema (anyOf)")]
+    return []
 
 
-def _one_of(nodes: tuple[Node, ...], value: Any, path: str) -> Iterator[FieldFault]:
-    count = sum(_fits(node, value, path) for node in nodes)
-    if count != 1:
-        found = f"Found {count} valid alternatives" if count else "Found none valid"
-        yield _composite(path, f"must validate one and only one schema (oneOf). {found}")
+def _one_of(nodes: tuple[Node, ...], value: Any, path: str) -> list[FieldFault]:
+    count = sum(not _against(node, value, path) for node in nodes)
+    if count == 1:
+        return []
+    found = f"Found {count} valid alternatives" if count else "Found none valid"
+    return [_composite(path, f"must validate one and only one schema (oneOf). {found}")]
 
 
-def _none_of(nodes: tuple[Node, ...], value: Any, path: str) -> Iterator[FieldFault]:
-    if _fits(nodes[0], value, path):
-        yield _composite(path, "must not validate the schema (not)")
+def _none_of(nodes: tuple[Node, ...], value: Any, path: str) -> list[FieldFault]:
+    return [] if _against(nodes[0], value, path) else [_composite(path, "must not validate the schema (not)")]
 
 
-_ALTERNATIVES: Final[dict[str, Callable[[tuple[Node, ...], Any, str], Iterator[FieldFault]]]] = {
+def _against(node: Node, value: Any, path: str) -> list[FieldFault]:
+    faults: list[FieldFault] = []
+    _walk(node, value, path, faults)
+    return faults
+
+
+_ALTERNATIVES: Final[dict[str, Callable[[tuple[Node, ...], Any, str], list[FieldFault]]]] = {
     "allOf": _all_of,
     "anyOf": _any_of,
     "oneOf": _one_of,
@@ -153,10 +160,6 @@ _ALTERNATIVES: Final[dict[str, Callable[[tuple[Node, ...], Any, str], Iterator[F
 
 def _composite(path: str, text: str) -> FieldFault:
     return FieldFault(path, INVALID, f'Invalid value: "": "{path}" {text}')
-
-
-def _fits(node: Node, value: Any, path: str) -> bool:
-    return next(_walk(node, value, path), None) is None
 
 
 _TYPE_OK: Final[dict[str, Callable[[Any], bool]]] = {

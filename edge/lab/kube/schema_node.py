@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from edge.lab.kube.schema_keywords import BUILTIN_KEYWORDS, KEYWORDS, Check
+
 Json = dict[str, Any]
 Hook = Callable[[Json], None]
 
@@ -49,8 +51,10 @@ class Node:
     leaf: bool = False
     """A scalar, or a list or map that is owned and replaced as one piece."""
     builtin: bool = False
+    checks: tuple[tuple[Check, Any], ...] = ()
+    """The keywords beyond type, required and children, with their arguments."""
     constrained: bool = False
-    """Has keywords beyond type, required and children, so that validation must look closer."""
+    """Has checks or alternatives, so that validation must look closer."""
     alternatives: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     """The nodes of allOf, anyOf, oneOf and not."""
     busy: bool = False
@@ -61,25 +65,6 @@ class Node:
 
 ANYTHING: Final = Node(preserve=True)
 """Untyped data: maps are granular, lists are one piece."""
-
-SIMPLE_KEYWORDS: Final = frozenset(
-    {
-        "enum",
-        "format",
-        "maxItems",
-        "maxLength",
-        "maxProperties",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minProperties",
-        "minimum",
-        "multipleOf",
-        "pattern",
-        "uniqueItems",
-    }
-)
-
 
 WORKLOADS: Final = frozenset(
     f"io.k8s.api.apps.v1.{kind}" for kind in ("DaemonSet", "Deployment", "ReplicaSet", "StatefulSet")
@@ -128,7 +113,9 @@ class Compiler:
         self._fill_children(node, schema)
         _fill_merging(node, schema)
         self._fill_alternatives(node, schema)
-        node.constrained = bool(node.alternatives) or not SIMPLE_KEYWORDS.isdisjoint(schema)
+        keywords = BUILTIN_KEYWORDS if self._builtin else KEYWORDS
+        node.checks = tuple((keywords[word], limit) for word, limit in schema.items() if word in keywords)
+        node.constrained = bool(node.alternatives or node.checks)
         below = _children(node)
         node.busy = bool(node.defaults or node.hook) or any(child.busy for child in below)
         node.ruled = "x-kubernetes-validations" in schema or name in WORKLOADS or any(child.ruled for child in below)
