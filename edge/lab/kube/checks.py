@@ -46,9 +46,8 @@ def _schema_faults(resource: ResourceType, obj: Obj, old: Obj | None) -> list[Ca
     faults = resource.schema.validate(obj, old)
     wrong = [fault for fault in faults if fault.reason == "FieldValueTypeInvalid"]
     if wrong and not resource.custom:
-        kind, fault = resource.kind, wrong[0]
-        text = f"json: cannot unmarshal into Go struct field {kind}.{fault.path}: {fault.message}"
-        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {text}')
+        kind = resource.kind
+        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {wrong[0].message}')
     return [cause(fault.path, fault.reason, fault.message) for fault in faults]
 
 
