@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from edge.cli.context import has_server, open_ledger
-from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, errors, progress, speaks
+from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, errors, invalid, progress, speaks
 from edge.cli.rollout import rollout_table
 from edge.cli.site import pairs
 from edge.clients.files import find_stamp, read_stamp_folder, read_text
@@ -37,7 +38,10 @@ def read_strategy(file: Path | None) -> Strategy:
     if file is None:
         return Strategy()
     found = parse_yaml(read_text(file), origin=str(file))
-    return Strategy.model_validate(found)
+    try:
+        return Strategy.model_validate(found)
+    except ValidationError as error:
+        raise invalid(error, file=str(file)) from error
 
 
 def find_recorded(ledger: Ledger, stamp: str) -> Stamp:

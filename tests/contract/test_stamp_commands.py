@@ -132,3 +132,12 @@ def test_a_plan_changes_nothing(edge: Edge, url: str) -> None:
     with Ledger.open(url) as ledger:
         assert ledger.rollouts.list() == ()
         assert ledger.stamps.list() == ()
+
+
+@pytest.mark.usefixtures("fleet")
+def test_a_wrong_strategy_is_refused_with_its_file_and_field(edge: Edge, tmp_path: Path) -> None:
+    strategy = tmp_path / "strategy.yaml"
+    strategy.write_text("canary: '1'\ncolour: red\n")
+    refused = edge("plan", "factory-line", "--strategy", strategy, "--json")
+    assert refused.exit_code == 2
+    assert json.loads(refused.stderr)["where"] == {"field": "colour", "value": "'red'", "file": str(strategy)}

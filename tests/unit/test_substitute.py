@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InvalidInput
@@ -125,11 +125,13 @@ def test_a_value_never_becomes_structure(text: str, value: str) -> None:
 
 
 @given(st.text())
+@settings(deadline=None)
 def test_any_value_is_filled_into_quotes_as_it_is(value: str) -> None:
     assert fill("field: 'a${v}b'", {"v": value}) == {"field": f"a{value}b"}
 
 
 @given(st.text(st.sampled_from("${}:=-ab$ ")))
+@settings(deadline=None)
 def test_any_text_is_filled_to_text_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidInput):
         template = parse_template(text, plain=False, file="f", line=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import EdgeError, Rejected, SiteSilent, SiteUnreachable
@@ -148,6 +148,7 @@ def roll(made: RolloutPlan, ended: dict[str, Outcome]) -> dict[str, Outcome]:
 
 
 @given(STATUSES, STRATEGY)
+@settings(deadline=None)
 def test_no_wave_begins_after_the_budget_is_broken(statuses: list[Status], strategy: Strategy) -> None:
     made = plan(len(statuses), strategy)
     seen = roll(made, outcomes(statuses))
@@ -158,6 +159,7 @@ def test_no_wave_begins_after_the_budget_is_broken(statuses: list[Status], strat
 
 
 @given(STATUSES, STRATEGY)
+@settings(deadline=None)
 def test_every_rollout_ends_in_a_state_that_fits_its_sites(statuses: list[Status], strategy: Strategy) -> None:
     made = plan(len(statuses), strategy)
     seen = roll(made, outcomes(statuses))
@@ -169,6 +171,7 @@ def test_every_rollout_ends_in_a_state_that_fits_its_sites(statuses: list[Status
 
 
 @given(STATUSES, STRATEGY)
+@settings(deadline=None)
 def test_one_more_success_never_stops_a_rollout(statuses: list[Status], strategy: Strategy) -> None:
     made = plan(len(statuses), strategy)
     better = [GOOD if status is BAD else status for status in statuses]

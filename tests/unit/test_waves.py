@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InvalidInput
@@ -78,6 +78,7 @@ COHORT = st.lists(st.sampled_from(OfflinePolicy), max_size=60).map(
 
 
 @given(COHORT, STRATEGY)
+@settings(deadline=None)
 def test_every_site_is_in_exactly_one_wave(cohort: list[Site], strategy: Strategy) -> None:
     waves = cut_waves(cohort, strategy)
     assert sorted(site for wave in waves for site in wave.sites) == sorted(site.name for site in cohort)
@@ -85,6 +86,7 @@ def test_every_site_is_in_exactly_one_wave(cohort: list[Site], strategy: Strateg
 
 
 @given(COHORT, STRATEGY)
+@settings(deadline=None)
 def test_the_canary_is_never_larger_than_asked(cohort: list[Site], strategy: Strategy) -> None:
     for wave in cut_waves(cohort, strategy):
         if wave.name == "canary":
@@ -93,6 +95,7 @@ def test_the_canary_is_never_larger_than_asked(cohort: list[Site], strategy: Str
 
 
 @given(COHORT, STRATEGY, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_same_sites_give_the_same_plan_in_any_order(
     cohort: list[Site], strategy: Strategy, shuffled: random.Random
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_rollouts_id_changes_with_what_is_rolled_out() -> None:
 
 
 @given(st.integers(0, 3000), st.integers(1, 200))
+@settings(deadline=None)
 def test_groups_hold_every_site_once_and_are_alike_in_size(count: int, width: int) -> None:
     wave = Wave(index=0, name="w", sites=tuple(f"s{number}" for number in range(count)), failure_budget=0)
     cut = groups(wave, width)

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InvalidInput
@@ -171,11 +171,13 @@ JSON = st.recursive(
 
 
 @given(JSON)
+@settings(deadline=None)
 def test_json_is_read_as_json(value: object) -> None:
     assert parse(json.dumps(value, ensure_ascii=False)) == value
 
 
 @given(st.text() | st.binary())
+@settings(deadline=None)
 def test_any_text_gives_a_value_or_invalid_input(text: str | bytes) -> None:
     with contextlib.suppress(InvalidInput):
         parse(text)
