@@ -52,7 +52,9 @@ class Site:
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {ADMIN}"}, timeout=20)
+        # No TLS here; without `verify=False` httpx reads the system's certificates for each client, which takes 0.1 s.
+        head = {"authorization": f"Bearer {ADMIN}"}
+        self.http = httpx.Client(base_url=self.url, headers=head, timeout=20, verify=False)
 
     def api(self, token: str = ADMIN) -> client.ApiClient:
         """The official client, as it comes."""
@@ -113,16 +115,38 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
+class Host:
+    """A server on a loopback port that any number of sites are mounted on, each below a path of its own."""
+
+    def __init__(self, port: int, loop: asyncio.AbstractEventLoop, apps: dict[str, SiteServer]) -> None:
+        self.port = port
+        self.loop = loop
+        self._apps = apps
+
+    @contextmanager
+    def fresh_site(self) -> Iterator[Site]:
+        """A site that holds what every site begins with."""
+        name = f"site-{len(self._apps):04}"
+        clock = LabClock()
+        store = SiteStore(name, clock.now)
+        app = SiteServer(store, clock, {ADMIN: admin_user(), VIEWER: viewer_user()})
+        seed(store, "a certificate")
+        self._apps[name] = app
+        site = Site(f"http://127.0.0.1:{self.port}/sites/{name}", store, clock, self.loop)
+        try:
+            yield site
+        finally:
+            site.http.close()
+
+
 @contextmanager
-def running_site() -> Iterator[Site]:
-    """A fresh site, mounted below a path as the lab mounts it."""
-    clock = LabClock()
-    store = SiteStore("site-0001", clock.now)
-    app = SiteServer(store, clock, {ADMIN: admin_user(), VIEWER: viewer_user()})
-    seed(store, "a certificate")
+def running_host() -> Iterator[Host]:
+    """A host that ends when it is left."""
+    apps: dict[str, SiteServer] = {}
 
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "root_path": "/sites/site-0001"}, receive, send)
+        name = scope["path"].split("/")[2]
+        await apps[name]({**scope, "root_path": f"/sites/{name}"}, receive, send)
 
     listener = socket.create_server(("127.0.0.1", 0))
     settings = uvicorn.Config(mounted, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
@@ -130,13 +154,11 @@ def running_site() -> Iterator[Site]:
     server = _Server(settings, ready)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
-    assert ready.wait(20)
-    assert server.loop is not None
-    site = Site(f"http://127.0.0.1:{listener.getsockname()[1]}/sites/site-0001", store, clock, server.loop)
     try:
-        yield site
+        assert ready.wait(20)
+        assert server.loop is not None
+        yield Host(listener.getsockname()[1], server.loop, apps)
     finally:
-        site.http.close()
         server.should_exit = True
         thread.join(20)
         listener.close()

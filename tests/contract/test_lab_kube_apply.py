@@ -18,18 +18,25 @@ from tests.contract.lab_kube_site import (
     DEPLOYMENTS,
     PODS,
     WIDGETS,
+    Host,
     Site,
     config_map,
     deployment,
-    running_site,
+    running_host,
     widget,
     widget_crd,
 )
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running_site() as running:
+def host() -> Iterator[Host]:
+    with running_host() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(host: Host) -> Iterator[Site]:
+    with host.fresh_site() as running:
         yield running
 
 

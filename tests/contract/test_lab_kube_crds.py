@@ -9,14 +9,20 @@ import pytest
 from kubernetes import client
 from kubernetes.dynamic import DynamicClient
 
-from tests.contract.lab_kube_site import CRDS, WIDGETS, Site, running_site, widget, widget_crd
+from tests.contract.lab_kube_site import CRDS, WIDGETS, Host, Site, running_host, widget, widget_crd
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with running_host() as running:
+        yield running
+
+
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with running_site() as running:
+def site(host: Host) -> Iterator[Site]:
+    with host.fresh_site() as running:
         running.make(CRDS, widget_crd())
         yield running
 

@@ -11,14 +11,20 @@ from kubernetes.dynamic import DynamicClient
 
 from edge.lab.kube.resources import builtin, builtin_types
 from edge.lab.kube.store import SiteStore
-from tests.contract.lab_kube_site import CM, Site, config_map, running_site
+from tests.contract.lab_kube_site import CM, Host, Site, config_map, running_host
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    with running_site() as running:
+def host() -> Iterator[Host]:
+    with running_host() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(host: Host) -> Iterator[Site]:
+    with host.fresh_site() as running:
         yield running
 
 
@@ -38,12 +44,13 @@ def test_plain_and_aggregated_discovery_agree(site: Site) -> None:
         for version in group["versions"]
         for one in version["resources"]
     }
-    plain = set()
-    for one in builtin_types():
-        head = f"/apis/{one.group}/{one.version}" if one.group else "/api/v1"
-        plain |= {
-            (one.group, one.version, entry["name"]) for entry in site.get(head)["resources"] if "/" not in entry["name"]
-        }
+    heads = {(one.group, one.version) for one in builtin_types()}
+    plain = {
+        (group, version, entry["name"])
+        for group, version in heads
+        for entry in site.get(f"/apis/{group}/{version}" if group else "/api/v1")["resources"]
+        if "/" not in entry["name"]
+    }
     assert aggregated == plain == {(one.group, one.version, one.plural) for one in builtin_types()}
 
 

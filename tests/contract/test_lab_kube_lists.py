@@ -10,14 +10,20 @@ import pytest
 from kubernetes import client
 from kubernetes.watch import Watch
 
-from tests.contract.lab_kube_site import CM, PODS, Site, config_map, pod, running_site
+from tests.contract.lab_kube_site import CM, PODS, Host, Site, config_map, pod, running_host
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with running_host() as running:
+        yield running
+
+
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with running_site() as running:
+def site(host: Host) -> Iterator[Site]:
+    with host.fresh_site() as running:
         yield running
 
 

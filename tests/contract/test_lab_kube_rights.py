@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.contract.lab_kube_site import CM, VIEWER, Site, config_map, running_site
+from tests.contract.lab_kube_site import CM, VIEWER, Host, Site, config_map, running_host
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 REVIEWS = "/apis/authorization.k8s.io/v1"
 
 
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with running_host() as running:
+        yield running
+
+
 @pytest.fixture
-def site() -> Iterator[Site]:
-    with running_site() as running:
+def site(host: Host) -> Iterator[Site]:
+    with host.fresh_site() as running:
         yield running
 
 
