@@ -114,10 +114,12 @@ class HelmRelease:
 
 
 _SIGNS: tuple[tuple[tuple[str, ...], type[EdgeError]], ...] = (
-    (("context deadline exceeded", "timed out", "not ready", "timeout"), NotYet),
-    (("unreachable", "connection refused", "connection reset", "no such host", "EOF"), SiteUnreachable),
+    (("execution error at", "/templates/"), InvalidInput),
     (("Unauthorized", "forbidden", "provide credentials"), CredentialRejected),
+    (("unreachable", "connection refused", "connection reset", "no such host", "i/o timeout", "EOF"), SiteUnreachable),
+    (("context deadline exceeded", "timed out", "not ready", "timeout"), NotYet),
 )
+"""What is looked for in Helm's text, the surest first."""
 
 
 def _ours(error: Exception, text: str, release: str) -> EdgeError:
