@@ -39,7 +39,7 @@ fix: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m deployments.bench
+	$(BIN)/python -m edge platform bench
 
 schemas: $(READY)
 	$(BIN)/python -m edge.lab.kube.build_schemas

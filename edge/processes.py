@@ -14,6 +14,8 @@ from edge.model.base import Value
 
 GRACE_S = 10.0
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
 
 class Started(Value):
     """A process that was started here: its pid, and when the system says it started."""
@@ -35,6 +37,7 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path |
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _children[child.pid] = child
     return Started(pid=child.pid, since=start_time(child.pid) or "")
 
 
@@ -86,10 +89,9 @@ def _gone_within(process: Started, seconds: float) -> bool:
 
 def _reap(pid: int) -> None:
     """Take the exit status of a child of ours, so that it does not stay behind as a zombie."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
+    child = _children.get(pid)
+    if child is not None and child.poll() is not None:
+        del _children[pid]
 
 
 def free_port() -> int:

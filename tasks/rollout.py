@@ -36,6 +36,9 @@ from tasks.retry import DELAY_S, RETRIES, only_transient
 
 APPLY, HEALTH = "apply", "health"
 
+SERVED_WITHIN_S = 30.0
+"""How long a custom resource definition may take until its objects are served."""
+
 
 class RolloutJob:
     """One run of a rollout in this process: the frozen plan, and what is needed to carry it out.
@@ -175,16 +178,15 @@ def stamp_site(job: RolloutJob, site: Site) -> Outcome:
 def apply_objects(client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
     """Apply in phases: a custom resource definition is served before its objects come."""
     for phase in phases(objects):
-        for obj in phase:
-            client.apply(obj)
-        definitions = [ObjectRef.of(obj) for obj in phase if obj["kind"] == "CustomResourceDefinition"]
+        applied = [client.apply(obj) for obj in phase]
+        definitions = [obj for obj in applied if obj["kind"] == "CustomResourceDefinition"]
         if definitions:
-            client.wait_for(definitions, health_of, within_s=30)
+            client.wait_for(definitions, health_of, within_s=SERVED_WITHIN_S)
     return {"objects": len(objects)}
 
 
 def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: float) -> Detail:
-    """Wait until every object is Current. Raises NotYet when the time is over, Rejected when one has failed."""
+    """Wait until every object is Current. Raises NotYet in the end, OperationFailed when one has failed."""
     client.wait_for([ObjectRef.of(obj) for obj in objects], health_of, within_s=max(within_s, 1.0))
     return {"objects": len(objects)}
 

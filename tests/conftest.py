@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from deployments.local.platform import Addresses, LocalPlatform
 from edge.lab import process
 from edge.lab.layout import Layout
 
@@ -88,3 +90,36 @@ def lab_factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabFactory
     yield start
     for state in states:
         lab_down(state)
+
+
+class RunningPlatform:
+    """Lab, Prefect server, worker and gateway, with their state in `home`."""
+
+    def __init__(self, home: Path, addresses: Addresses) -> None:
+        self.home = home
+        self.addresses = addresses
+        self.lab = RunningLab(addresses.lab)
+        self.environment = {**os.environ, **addresses.environment}
+
+    def edge(self, *arguments: str, timeout: float = 180) -> subprocess.CompletedProcess[str]:
+        """An `edge` command, as a user of this platform would run it."""
+        return subprocess.run(
+            [*EDGE, *arguments],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """The whole platform with six sites in fair weather. Each test takes sites of its own."""
+    home = tmp_path_factory.mktemp("platform")
+    running = LocalPlatform(home)
+    try:
+        yield RunningPlatform(home, running.start(sites=6, scenario=None))
+    finally:
+        running.stop()

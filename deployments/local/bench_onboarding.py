@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 
 from deployments.local.bench_processes import Figure
-from deployments.local.demo import await_devices, register
+from deployments.local.demo import Say, await_devices, register
 from deployments.local.platform import Addresses, LocalPlatform
-from edge.cli.output import errors, progress
 from edge.errors import NotYet
 from edge.ledger import Ledger
 
@@ -23,7 +22,7 @@ WITHIN_S = 60.0
 BURST_WITHIN_S = 900.0
 
 
-def measure_onboarding(home: Path, devices: int) -> list[Figure]:
+def measure_onboarding(home: Path, devices: int, say: Say) -> list[Figure]:
     """Single registrations one after another, then a burst of the rest."""
     platform = LocalPlatform(home)
     try:
@@ -32,6 +31,7 @@ def measure_onboarding(home: Path, devices: int) -> list[Figure]:
         with Ledger.open(addresses.ledger_url) as ledger:
             delays = [_until_started(addresses, sites[number]) for number in range(SINGLES)]
             await_devices(ledger, SINGLES, lambda _: None)
+            say(f"burst of {devices} registrations")
             seconds = _burst(ledger, addresses, sites[SINGLES:])
     finally:
         platform.stop()
@@ -78,9 +78,7 @@ def _runs_at_work(addresses: Addresses) -> int:
 
 
 def _burst(ledger: Ledger, addresses: Addresses, sites: list[dict[str, Any]]) -> float:
-    errors.print(f"[dim]·[/] burst of {len(sites)} registrations")
     started = time.monotonic()
     register(addresses, sites)
-    with progress("onboarded", SINGLES + len(sites)) as bar:
-        await_devices(ledger, SINGLES + len(sites), bar, within_s=BURST_WITHIN_S)
+    await_devices(ledger, SINGLES + len(sites), lambda _: None, within_s=BURST_WITHIN_S)
     return time.monotonic() - started

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from deployments.local.bench_processes import Figure, cpu_seconds, run_measured
+from deployments.local.demo import Say
 from deployments.local.platform import Addresses, LocalPlatform
-from edge.cli.output import errors
 from edge.ledger import Ledger
 from edge.model.site import Site, SiteState
 
@@ -21,9 +21,11 @@ FEWER, MORE = 0.1, 3
 LINEAR_WITHIN = 1.3
 
 
-def measure_rollouts(home: Path, sites: int) -> list[Figure]:
+def measure_rollouts(home: Path, sites: int, say: Say) -> list[Figure]:
     """A stamp of ten objects to `sites` sites, and for the memory's line to a tenth and to three times as many."""
+    say(f"bare client, {sites} sites")
     bare = _bare(home / "bare", sites)
+    say(f"rollouts to {sites}, a tenth and three times as many sites")
     flow = _flow(home / "flow", sites)
     small = _flow(home / "small", max(1, int(sites * FEWER)))
     large = _flow(home / "large", sites * MORE)
@@ -95,7 +97,6 @@ def write_stamp(folder: Path) -> Path:
 
 
 def _bare(home: Path, sites: int) -> dict[str, Any]:
-    errors.print(f"[dim]·[/] bare client, {sites} sites")
     platform = LocalPlatform(home)
     try:
         addresses = platform.start(sites=sites, scenario=None)
@@ -108,7 +109,6 @@ def _bare(home: Path, sites: int) -> dict[str, Any]:
 
 
 def _flow(home: Path, sites: int) -> dict[str, Any]:
-    errors.print(f"[dim]·[/] rollout, {sites} sites")
     platform = LocalPlatform(home)
     try:
         addresses = platform.start(sites=sites, scenario=None)

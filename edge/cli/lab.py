@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge.cli.output import JsonFlag, emit, speaks, table
-from edge.errors import InvalidInput
+from edge.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from edge.lab.layout import Layout
@@ -102,17 +102,27 @@ def fault(
     as_json: JsonFlag = False,
 ) -> None:
     """Change the weather at one site of the lab that runs."""
-    from edge.lab.process import ask  # noqa: PLC0415 - help stays quick without the lab
-
+    layout = _layout(state)
     path = f"/lab/sites/{_site_name(site)}/faults"
     if kind == "none" or lift:
-        found = ask(_layout(state), "DELETE", path if kind == "none" else f"{path}/{kind}")
+        found = _ask(layout, "DELETE", path if kind == "none" else f"{path}/{kind}")
     else:
         order: dict[str, Any] = {"kind": kind, **dict(map(_setting, settings or ()))}
         if lasts:
             order["for_s"] = _seconds(lasts)
-        found = ask(_layout(state), "PUT", path, order)
+        found = _ask(layout, "PUT", path, order)
     emit(found, f"{site}: {', '.join(_kinds(found)) or 'fair weather'}", as_json=as_json)
+
+
+def _ask(layout: Layout, method: str, path: str, order: dict[str, Any] | None = None) -> dict[str, Any]:
+    """As `process.ask`; what the lab does not know is wrong input here."""
+    from edge.lab.process import ask, describe  # noqa: PLC0415 - help stays quick without the lab
+
+    describe(layout)
+    try:
+        return ask(layout, method, path, order)
+    except NotFound as error:
+        raise InvalidInput(error.what, **error.where) from error
 
 
 def _layout(state: Path | None) -> Layout:

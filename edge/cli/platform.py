@@ -84,6 +84,25 @@ def demo(
         raise typer.Exit(BAD_OUTCOME)
 
 
+@app.command()
+@speaks
+def bench(
+    sites: Annotated[int, typer.Option(min=10, max=5000, help="Sites of the rollout.")] = 1000,
+    devices: Annotated[int, typer.Option(min=10, max=5000, help="Devices of the burst.")] = 500,
+    only: Annotated[list[str] | None, typer.Option(help="Just this part: suites, rollout or onboarding.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the budgets. Exit code 1 when one is not met."""
+    from deployments.local.bench import COLUMNS, Part, measure  # noqa: PLC0415 - heavy
+
+    parts = tuple(Part(part) for part in only or Part)
+    figures = list(measure(parts, sites, devices, _say))
+    rows = [(figure.what, figure.budget, figure.measured, figure.beside, figure.verdict) for figure in figures]
+    emit([figure.model_dump() for figure in figures], table("Budgets, measured", COLUMNS, rows), as_json=as_json)
+    if any(figure.met is False for figure in figures):
+        raise typer.Exit(BAD_OUTCOME)
+
+
 @contextmanager
 def _ends_on_signals() -> Iterator[None]:
     """Turn the polite signals into an exit, so that what was started is ended."""

@@ -113,7 +113,8 @@ def _start_on_pool(parameters: dict[str, Any]) -> str:
     except ObjectNotFound as missing:
         remedy = "Apply the deployments with `python -m deployments.apply`"
         raise NotFound("The server has no such deployment", remedy=remedy, deployment=DEPLOYMENT) from missing
-    return str(run.state.message if run.state else "")
+    state = getattr(run, "state", None)
+    return str(state.message if state else "")
 
 
 @contextmanager

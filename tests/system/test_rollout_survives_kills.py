@@ -1,0 +1,89 @@
+"""A rollout that dies by SIGKILL between any two steps is finished by the next run, which repeats no finished step."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from deployments.local.bench_rollout import write_stamp
+from edge.ledger import Ledger
+from edge.model.outcome import Status
+from edge.model.rollout import RolloutState
+from edge.model.site import Site, SiteState
+
+DRIVER = Path(__file__).with_name("rollout_killed_at.py")
+SITES = ("site-0005", "site-0006")
+
+
+@pytest.fixture
+def ledger(platform: Any) -> Iterator[Ledger]:
+    with Ledger.open(platform.addresses.ledger_url) as opened:
+        for site in SITES:
+            opened.sites.put(Site(name=site, state=SiteState.CONNECTED))
+        yield opened
+
+
+def roll_out(platform: Any, stamp: Path, dies_at: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(DRIVER), str(stamp), str(dies_at), *SITES],
+        env=platform.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def versioned(stamp: Path, number: int) -> Path:
+    """The same stamp under another version, so that each case is a rollout of its own."""
+    file = stamp / "stamp.yaml"
+    said: dict[str, Any] = orjson.loads(file.read_bytes())
+    said["spec"]["version"] = f"1.0.{number}"
+    file.write_bytes(orjson.dumps(said))
+    return stamp
+
+
+def applies(platform: Any, site: str) -> Counter[str]:
+    """How often each object was applied to a site, as the lab saw it."""
+    return Counter(request["path"] for request in platform.lab.requests(site) if request["method"] == "PATCH")
+
+
+def test_a_rollout_killed_at_every_boundary_ends_with_every_site_stamped(
+    platform: Any, ledger: Ledger, tmp_path: Path
+) -> None:
+    stamp = write_stamp(tmp_path / "stamp")
+    whole = roll_out(platform, versioned(stamp, 0), dies_at=0)
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    boundaries = int(whole.stdout.split()[-4])
+    assert boundaries >= 2 * 2 * len(SITES), "each site has two steps, each intended and done"
+    for boundary in range(1, boundaries + 1):
+        before = {site: applies(platform, site) for site in SITES}
+        killed = roll_out(platform, versioned(stamp, boundary), dies_at=boundary)
+        assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+        resumed = roll_out(platform, stamp, dies_at=0)
+        assert resumed.returncode == 0, f"boundary {boundary}: {resumed.stdout}{resumed.stderr}"
+        check_ended_well(platform, ledger, boundary, before)
+    assert ledger.audit.verify()
+
+
+def check_ended_well(platform: Any, ledger: Ledger, boundary: int, before: dict[str, Counter[str]]) -> None:
+    """Every site is stamped, by one rollout, and was applied to as often as its apply step was begun."""
+    rollouts = [found for found in ledger.rollouts.list() if found.plan.version == f"1.0.{boundary}"]
+    assert len(rollouts) == 1, "the second run goes on with the first one's rollout"
+    rollout = ledger.rollouts.get(rollouts[0].plan.rollout_id)
+    assert rollout.state is RolloutState.SUCCEEDED
+    assert {row.status for row in rollout.sites} == {Status.SUCCEEDED}
+    for site in SITES:
+        records = ledger.steps.records(f"rollout:{rollout.plan.rollout_id}", site)
+        tries = {record.key.step: record.tries for record in records}
+        counts = applies(platform, site) - before[site]
+        assert counts, f"boundary {boundary}: nothing was applied to {site}"
+        assert max(counts.values()) <= tries["apply"] <= 2, f"boundary {boundary}, {site}: {counts} in {tries}"
