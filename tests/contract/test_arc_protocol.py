@@ -60,7 +60,8 @@ def finished(azure: httpx.Client, begun: httpx.Response) -> dict[str, Any]:
         status: dict[str, Any] = azure.get(begun.headers["Azure-AsyncOperation"]).json()
         return None if status["status"] == "InProgress" else status
 
-    return until(look)
+    ended: dict[str, Any] = until(look)
+    return ended
 
 
 def until(look: Callable[[], Any]) -> Any:

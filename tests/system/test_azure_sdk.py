@@ -111,7 +111,7 @@ def test_an_extension_from_create_to_delete(access: dict[str, Any], cluster: arc
         )
     )
     with KubernetesConfigurationExtensionsMgmtClient(**access) as client:
-        created = client.extensions.begin_create(*PLACE, "flux", wish).result()
+        created: Any = client.extensions.begin_create(*PLACE, "flux", wish).result()
         assert created.properties.provisioning_state == "Succeeded"
         assert created.properties.configuration_protected_settings == {"password": ""}
         assert [one.name for one in client.extensions.list(*PLACE)] == ["flux"]
@@ -119,7 +119,8 @@ def test_an_extension_from_create_to_delete(access: dict[str, Any], cluster: arc
             properties=extension_models.PatchExtensionProperties(release_train="Preview")
         )
         client.extensions.begin_update(*PLACE, "flux", change).result()
-        assert client.extensions.get(*PLACE, "flux").properties.release_train == "Preview"
+        changed: Any = client.extensions.get(*PLACE, "flux")
+        assert changed.properties.release_train == "Preview"
         client.extensions.begin_delete(*PLACE, "flux").result()
         assert list(client.extensions.list(*PLACE)) == []
 
@@ -139,9 +140,9 @@ def test_a_flux_configuration_from_create_to_delete(
         )
     )
     with KubernetesConfigurationFluxConfigurationsMgmtClient(**access) as client:
-        created = client.flux_configurations.begin_create_or_update(*PLACE, "line", wish).result()
+        created: Any = client.flux_configurations.begin_create_or_update(*PLACE, "line", wish).result()
         assert created.properties.provisioning_state == "Succeeded"
-        found = client.flux_configurations.get(*PLACE, "line")
+        found: Any = client.flux_configurations.get(*PLACE, "line")
         assert found.properties.git_repository.repository_ref.commit == "0123abcd"
         assert [one.name for one in client.flux_configurations.list(*PLACE)] == ["line"]
         client.flux_configurations.begin_delete(*PLACE, "line").result()
