@@ -34,10 +34,11 @@ class AgentsLook:
     def __call__(self, name: str) -> AgentsSeen | None:
         """What the agents of this site tell Azure now."""
         site = self._world.find(name)
-        if site is None or site.store is None or site.suffers(FaultKind.OFFLINE):
+        if site is None or site.suffers(FaultKind.OFFLINE):
             return None
-        config = site.store.get(builtin("configmaps"), NAMESPACE, CONFIG)
-        return _seen(site.store, config.get("data") or {}) if config else None
+        store = self._world.awake(site)
+        config = store.get(builtin("configmaps"), NAMESPACE, CONFIG)
+        return _seen(store, config.get("data") or {}) if config else None
 
 
 def _seen(store: SiteStore, data: Mapping[str, str]) -> AgentsSeen:

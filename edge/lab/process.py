@@ -29,6 +29,9 @@ START_S = 60.0
 STOP_S = 20.0
 _POLL_S = 0.05
 
+_started: list[subprocess.Popen[bytes]] = []
+"""Children that outlive us on purpose: a Popen that is forgotten while its process runs gives a warning."""
+
 
 def start(config: LabConfig) -> dict[str, Any]:
     """Start a lab in the background, wait until it is ready, and return its summary.
@@ -121,9 +124,11 @@ def _refused(error: HTTPError, path: str) -> CredentialRejected | NotFound | Inv
 def _spawn(config: LabConfig, layout: Layout, writer: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "edge.lab", config.model_dump_json(), str(writer)]
     with _log(layout) as sink:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, pass_fds=(writer,), start_new_session=True
         )
+    _started.append(child)
+    return child
 
 
 def _log(layout: Layout) -> IO[bytes]:

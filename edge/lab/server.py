@@ -17,7 +17,7 @@ from edge.lab.admin import AdminApp
 from edge.lab.asgi import App, Message, Receive, Scope, Send, answer
 from edge.lab.persistence import Shelf
 from edge.lab.sites import LabSite
-from edge.lab.weather_wire import LabProtocol, WeatherWire
+from edge.lab.weather_wire import CONNECTION, LabProtocol, WeatherWire
 from edge.lab.world import World
 
 _log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _SITES = "/sites/"
 _GRACE_S = 1
 _KEEP_ALIVE_S = 120
 _BACKLOG = 2048
+_SILENCE_STEP_S = 0.2
 
 
 class LabApp:
@@ -68,7 +69,22 @@ class LabApp:
     async def _cluster(self, site: LabSite, scope: Scope, receive: Receive, send: Send) -> None:
         self._world.awake(site)
         assert site.app is not None
-        await site.app(scope, receive, send)
+        connection = scope["extensions"][CONNECTION]
+        site.open.add(connection)
+        try:
+            await site.app(scope, receive, self._heard(site, send))
+        finally:
+            site.open.discard(connection)
+
+    def _heard(self, site: LabSite, send: Send) -> Send:
+        """What a site says while it is silent arrives when the line is back, as TCP has it."""
+
+        async def heard(message: Message) -> None:
+            while site.faults and site.silent:
+                await self._world.clock.sleep(_SILENCE_STEP_S)
+            await send(message)
+
+        return heard
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()

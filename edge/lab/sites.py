@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge.lab.clock import LabClock, SiteClock
-from edge.lab.weather import Fault, FaultKind, Spell, WrongClock, active
+from edge.lab.weather import Fault, FaultKind, Offline, OfflineMode, Spell, WrongClock, active
 
 if TYPE_CHECKING:
     from edge.lab.asgi import App
     from edge.lab.kube.store import SiteStore
 
 REGIONS = ("emea-west", "amer-east", "apac-south")
+
+
+class Connection(Protocol):
+    """A client's connection, as far as the weather cares."""
+
+    def reset(self) -> None:
+        """Cut it."""
 
 
 class LabSite:
@@ -26,6 +33,7 @@ class LabSite:
         "device_id",
         "faults",
         "name",
+        "open",
         "region",
         "renewed",
         "second",
@@ -46,6 +54,8 @@ class LabSite:
         self.faults: tuple[Fault, ...] = ()
         self.cut: Counter[str] = Counter()
         """What the weather did to requests before the site saw them."""
+        self.open: set[Connection] = set()
+        """Connections on which a request is being served."""
         self.second = (0, 0)
         self.renewed = float("-inf")
         self.away_at_start = False
@@ -53,7 +63,15 @@ class LabSite:
     def feel(self, lab_s: float) -> None:
         """Bring the faults, and the clock that may be wrong, up to the moment."""
         self.faults = active(self.spells, lab_s)
+        if any(isinstance(fault, Offline) and fault.mode is not OfflineMode.SILENT for fault in self.faults):
+            for connection in tuple(self.open):
+                connection.reset()
         self.clock.skew_s = sum(fault.skew_s for fault in self.faults if isinstance(fault, WrongClock))
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing comes from the site now, on connections that are open either."""
+        return any(isinstance(fault, Offline) and fault.mode is OfflineMode.SILENT for fault in self.faults)
 
     def suffers(self, kind: FaultKind) -> bool:
         """Whether a fault of this kind is felt now."""

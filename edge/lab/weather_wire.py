@@ -102,9 +102,10 @@ class WeatherWire:
         if lossy is None or self._chance.random() >= lossy.share:
             return await app(scope, receive, send)
         site.cut["lost"] += 1
-        if self._chance.random() < 0.5 and scope["method"] != "GET":
-            await app(scope, receive, _swallow)  # the request arrived, its answer does not
-        return await _away(OfflineMode.RESET, scope, receive)
+        arrived = self._chance.random() < 0.5 and scope["method"] != "GET"
+        if arrived:
+            await app(scope, receive, _swallow)
+        return await _away(OfflineMode.RESET, scope, receive, heard=arrived)
 
     def _crawl(self, slow: Slow, send: Send) -> Send:
         if not slow.bytes_per_s:
@@ -134,8 +135,11 @@ _TEXTS = {
 }
 
 
-async def _away(mode: OfflineMode, scope: Scope, receive: Receive) -> None:
+async def _away(mode: OfflineMode, scope: Scope, receive: Receive, *, heard: bool = False) -> None:
+    """Be away; `heard` says that the request's body was read already."""
     if mode is not OfflineMode.SILENT:
+        if not heard:  # a client that is cut while it still sends reports a TLS fault instead of a reset
+            await _drain(receive)
         scope["extensions"][CONNECTION].reset()
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -82,6 +82,41 @@ def test_an_unknown_scenario_is_refused_with_the_known_ones(tmp_path):
     assert "demo" in json.loads(done.stderr)["remedy"]
 
 
+def test_a_fault_is_set_shown_and_lifted(lab):
+    site, state = lab.sites[0].name, lab.state
+
+    set_ = edge("fault", site, "slow", "--for", "60s", "--set", "latency_s=0", "--state", state, "--json")
+    shown = edge("status", "--state", state, "--json")
+    lifted = edge("fault", site, "none", "--state", state, "--json")
+
+    assert json.loads(set_.stdout)["faults"] == [{"kind": "slow", "latency_s": 0.0, "jitter_s": 0.1, "bytes_per_s": 0}]
+    assert [fault["kind"] for one in json.loads(shown.stdout) for fault in one["faults"]] == ["slow"]
+    assert (lifted.returncode, json.loads(lifted.stdout)["spells"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        pytest.param(("site-0001", "hail"), "hail", id="unknown kind"),
+        pytest.param(("site-9999", "slow"), "site-9999", id="unknown site"),
+        pytest.param(("site-0001", "slow", "--for", "soon"), "soon", id="no length of time"),
+        pytest.param(("site-0001", "slow", "--set", "latency"), "latency", id="no setting"),
+        pytest.param(("../lab", "slow"), "../lab", id="no name"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_exits_with_2_and_names_what_is_wrong(lab, words, said):
+    done = edge("fault", *words, "--state", lab.state, "--json")
+
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_fault_without_a_lab_exits_with_1(tmp_path):
+    done = edge("fault", "site-0001", "slow", "--state", str(tmp_path / "none"), "--json")
+
+    assert (done.returncode, json.loads(done.stderr)["code"]) == (1, "not-found")
+
+
 def test_down_ends_only_the_process_it_started(tmp_path):
     state = tmp_path / "state"
     state.mkdir()

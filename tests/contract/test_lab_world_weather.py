@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
@@ -53,6 +54,13 @@ class Wire:
         finally:
             connection.close()
 
+    def watch(self, path: str) -> tuple[contextlib.closing[http.client.HTTPSConnection], http.client.HTTPResponse]:
+        """An open watch and its connection."""
+        connection = http.client.HTTPSConnection(self.server.netloc, timeout=self._timeout_s, context=self._context)
+        query = f"{'&' if '?' in path else '?'}watch=true"
+        connection.request("GET", self.server.path + path + query, headers={"Authorization": f"Bearer {self._token}"})
+        return contextlib.closing(connection), connection.getresponse()
+
 
 @pytest.fixture
 def storm(lab):
@@ -72,6 +80,24 @@ def test_a_site_that_is_offline_resets_the_connection(storm, wire):
 
     with pytest.raises(ConnectionResetError):
         wire.ask()
+
+
+def test_a_watch_that_is_open_is_cut_when_the_site_goes_offline(storm, wire):
+    connection, watch = wire.watch(CONFIG)
+    storm("offline", mode="reset")
+
+    with connection, pytest.raises((ConnectionResetError, http.client.IncompleteRead)):
+        watch.read()
+
+
+def test_a_watch_on_a_silent_site_hears_what_happened_when_the_line_is_back(lab, storm, wire):
+    connection, watch = wire.watch(f"{CONFIG}?resourceVersion={wire.ask(CONFIG).body['metadata']['resourceVersion']}")
+    storm("offline", mode="silent")
+    lab.lift(lab.sites[2].name)
+    wire.ask(CONFIG, "POST", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "after"}})
+
+    with connection:
+        assert json.loads(watch.readline())["object"]["metadata"]["name"] == "after"
 
 
 def test_other_sites_do_not_feel_it(lab, storm):
