@@ -187,7 +187,8 @@ def test_one_object_can_be_watched(site: Site) -> None:
 def test_a_watch_that_is_left_is_forgotten(site: Site) -> None:
     before = site.on_loop(lambda: len(site.store._subscribers))
     with site.http.stream("GET", f"{CM}?watch=true") as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()
+        assert next(lines)
         assert site.on_loop(lambda: len(site.store._subscribers)) == before + 1
     while site.on_loop(lambda: len(site.store._subscribers)) != before:
         site.get(CM)

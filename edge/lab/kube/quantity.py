@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 
+# Decimal reads more than Kubernetes does: NaN, underscores, exponents that fill the memory.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?")
 _SUFFIXES = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),
@@ -34,10 +37,9 @@ def parse(text: str | float) -> Decimal:
 
 
 def _number(word: str) -> Decimal:
-    try:
-        return Decimal(word)
-    except InvalidOperation as bad:
-        raise ValueError(f"not a quantity: {word!r}") from bad
+    if not _NUMBER.fullmatch(word):
+        raise ValueError(f"not a quantity: {word!r}")
+    return Decimal(word)
 
 
 def text(amount: Decimal, like: str = "") -> str:
