@@ -46,7 +46,6 @@ class Node:
     required: tuple[str, ...] = ()
     merge: bool = False
     merge_key: str = ""
-    retain_keys: bool = False
     source: Json = field(default_factory=dict)
     leaf: bool = False
     """A scalar, or a list or map that is owned and replaced as one piece."""
@@ -161,7 +160,7 @@ def _fill_merging(node: Node, schema: Json) -> None:
     else:
         node.atomic = schema.get("x-kubernetes-map-type") == "atomic"
     strategy = str(schema.get("x-kubernetes-patch-strategy", "")).split(",")
-    node.merge, node.retain_keys = "merge" in strategy, "retainKeys" in strategy
+    node.merge = "merge" in strategy
     node.merge_key = schema.get("x-kubernetes-patch-merge-key", "")
     scalar = node.type not in ("object", "array", "") or node.int_or_string or node.quantity
     node.leaf = scalar or node.atomic
