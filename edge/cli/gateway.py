@@ -35,7 +35,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8320,
     name: Annotated[str, typer.Option(help="Name in the resource id of its Prefect events.")] = "main",
-    ledger: Annotated[str | None, typer.Option(help="URL of the ledger; default: the configured one.")] = None,
+    ledger: Annotated[
+        str | None, typer.Option(help="URL of the ledger, without a password in it; default: the configured one.")
+    ] = None,
     dispatch: Annotated[bool, typer.Option(help="Pass registrations on. One gateway per ledger should.")] = True,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; with it the gateway speaks HTTPS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
