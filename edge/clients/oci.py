@@ -35,7 +35,10 @@ CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 _LARGEST = 20_000_000
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 _RETRY = RetryPolicy()
-_REF = re.compile(r"(?:oci://)?(?P<host>[^/@]+)/(?P<path>[^@]+?)(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>[\w.-]+))")
+_REF = re.compile(
+    r"(?:oci://)?(?P<host>(?:[\w.-]+|\[[0-9A-Fa-f:]+\])(?::\d+)?)/(?P<path>[\w./-]+)"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64})|:(?P<tag>[\w.-]+))"
+)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
