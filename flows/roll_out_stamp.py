@@ -10,7 +10,8 @@ from prefect.states import Completed, Failed
 
 from edge.model.rollout import RolloutState, Strategy, Wave, WaveVerdict
 from edge.model.site import SiteSelector
-from edge.policy.rollout import groups, remaining
+from edge.policy.groups import in_groups
+from edge.policy.rollout import remaining
 from tasks.report import RolloutReport
 from tasks.rollout import RolloutJob, close_rollout, judge, open_rollout, stamp_sites
 from tasks.runner import threads
@@ -57,4 +58,4 @@ def roll_out_stamp(
 def _roll_out_wave(job: RolloutJob, wave: Wave, report: RolloutReport) -> None:
     """One task run per site, or per group in a large wave; sites that ended in an earlier run are left alone."""
     todo = remaining(wave, job.outcomes())
-    report.follow(wave, [stamp_sites.submit(job, group) for group in groups(todo)])
+    report.follow(wave, [stamp_sites.submit(job, group) for group in in_groups(todo.sites)])

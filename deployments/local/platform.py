@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -63,8 +64,7 @@ class LocalPlatform:
 
         Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer.
         """
-        if any(is_running(process) for process in self._started.values()):
-            raise Permanent("The platform runs already", remedy="Use `make down` first", folder=self.home)
+        self._refuse_if_running()
         self.home.mkdir(parents=True, exist_ok=True)
         lab = self._start_lab(sites, scenario)
         addresses = self._addresses(lab)
@@ -85,6 +85,18 @@ class LocalPlatform:
         self._started.clear()
         self._state.unlink(missing_ok=True)
         return ended
+
+    def forget(self) -> None:
+        """Delete the state folder: the next start begins with nothing. Raises Permanent while something runs."""
+        self._refuse_if_running()
+        if self._edge("lab", "down", "--state", str(self.home / "lab"), check=False):
+            self.say("ended a lab that was left over")
+        shutil.rmtree(self.home, ignore_errors=True)
+        self._started.clear()
+
+    def _refuse_if_running(self) -> None:
+        if any(is_running(process) for process in self._started.values()):
+            raise Permanent("The platform runs already", remedy="Use `make down` first", folder=self.home)
 
     def addresses(self) -> Addresses | None:
         """Where the running platform is; None when it does not run."""
@@ -185,7 +197,7 @@ class LocalPlatform:
         return self._run([sys.executable, "-m", "edge", *arguments], dict(os.environ), check=check)
 
     def _run(self, argv: list[str], env: dict[str, str], *, check: bool = True) -> str:
-        done = subprocess.run(argv, env=env, cwd=self.home, capture_output=True, text=True, check=False)  # noqa: S603 - our own
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own
         if check and done.returncode != 0:
             said = done.stderr[-2000:]
             raise Permanent("A command failed", command=" ".join(argv[1:]), status=done.returncode, said=said)

@@ -15,6 +15,9 @@ from edge.settings import Settings
 
 app = typer.Typer()
 
+DEMO = "demo"
+"""The demonstration has a state folder of its own below the home, and begins with an empty one."""
+
 Sites = Annotated[int, typer.Option(min=1, max=5000, help="How many pretend sites.")]
 Scenario = Annotated[str | None, typer.Option(help="Weather: a shipped scenario's name, or a file.")]
 
@@ -51,7 +54,8 @@ def down(as_json: JsonFlag = False) -> None:
     """End what `up` or `demo --keep` started."""
     from deployments.local.platform import LocalPlatform  # noqa: PLC0415 - heavy
 
-    ended = LocalPlatform(Settings().home).stop()
+    home = Settings().home
+    ended = [*LocalPlatform(home / DEMO).stop(), *LocalPlatform(home).stop()]
     emit({"ended": ended}, f"Ended: {', '.join(ended) or 'nothing was running'}", as_json=as_json)
 
 
@@ -66,7 +70,8 @@ def demo(
     from deployments.local.demo import run_demo  # noqa: PLC0415 - heavy
     from deployments.local.platform import LocalPlatform  # noqa: PLC0415 - heavy
 
-    platform = LocalPlatform(Settings().home, say=_say)
+    platform = LocalPlatform(Settings().home / DEMO, say=_say)
+    platform.forget()
     with _ends_on_signals():
         try:
             addresses = platform.start(sites=sites, scenario="demo")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from pydantic import ValidationError
@@ -105,15 +105,16 @@ def _start_here(parameters: dict[str, Any]) -> str:
 
 def _start_on_pool(parameters: dict[str, Any]) -> str:
     """Start a run of the deployment and wait until it has ended."""
+    from prefect.client.schemas.objects import FlowRun  # noqa: PLC0415 - Prefect takes a second to import
     from prefect.deployments import run_deployment  # noqa: PLC0415 - as above
     from prefect.exceptions import ObjectNotFound  # noqa: PLC0415 - as above
 
     try:
-        run = run_deployment(DEPLOYMENT, parameters=parameters, timeout=None, poll_interval=POLL_S)
+        started = run_deployment(DEPLOYMENT, parameters=parameters, timeout=None, poll_interval=POLL_S)
     except ObjectNotFound as missing:
         remedy = "Apply the deployments with `python -m deployments.apply`"
         raise NotFound("The server has no such deployment", remedy=remedy, deployment=DEPLOYMENT) from missing
-    state = getattr(run, "state", None)
+    state = cast(FlowRun, started).state
     return str(state.message if state else "")
 
 

@@ -18,7 +18,6 @@ from edge.model.rollout import RolloutPlan, RolloutState, Strategy, Wave, WaveVe
 from edge.model.site import OfflinePolicy, Site
 from edge.model.stamp import Stamp
 
-TASKS_PER_WAVE = 100
 CANARY = "canary"
 
 _AWAY = (SiteUnreachable.code, SiteSilent.code)
@@ -83,13 +82,6 @@ def count_of(size: str, total: int) -> int:
     """How many sites a size means: `"3"` is three, `"25%"` a quarter of `total` rounded up; never more than `total`."""
     wanted = -(-total * int(size[:-1]) // 100) if size.endswith("%") else int(size)
     return min(wanted, total)
-
-
-def groups(wave: Wave, width: int = TASKS_PER_WAVE) -> tuple[tuple[str, ...], ...]:
-    """The wave's sites in at most `width` groups of nearly equal size: one per site as long as there are not more."""
-    count = min(width, len(wave.sites))
-    bounds = [len(wave.sites) * place // count for place in range(count + 1)] if count else []
-    return tuple(wave.sites[start:end] for start, end in pairwise(bounds))
 
 
 def remaining(wave: Wave, outcomes: Mapping[str, Outcome]) -> Wave:

@@ -17,9 +17,11 @@ def test_no_subjects_need_no_task_run() -> None:
     assert in_groups([]) == ()
 
 
-@given(some.integers(min_value=0, max_value=4000))
-def test_every_subject_is_in_exactly_one_group_and_groups_are_few(count: int) -> None:
+@given(some.integers(0, 4000), some.integers(1, 200))
+def test_groups_hold_every_subject_once_and_are_alike_in_size(count: int, width: int) -> None:
     subjects = [str(number) for number in range(count)]
-    groups = in_groups(subjects)
+    groups = in_groups(subjects, width)
     assert [subject for group in groups for subject in group] == subjects
-    assert len(groups) <= WIDTH
+    assert len(groups) == min(count, width)
+    sizes = {len(group) for group in groups}
+    assert not sizes or max(sizes) - min(sizes) <= 1

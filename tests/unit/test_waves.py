@@ -13,7 +13,7 @@ from edge.model.outcome import Outcome, Status
 from edge.model.rollout import Strategy, Wave
 from edge.model.site import OfflinePolicy, Site, SiteSelector, SiteState
 from edge.model.stamp import Component, Stamp
-from edge.policy.rollout import count_of, cut_waves, groups, plan_rollout, remaining, rollout_id
+from edge.policy.rollout import count_of, cut_waves, plan_rollout, remaining, rollout_id
 from edge.policy.site import select_sites
 
 STAMP = Stamp(
@@ -115,17 +115,6 @@ def test_a_rollouts_id_changes_with_what_is_rolled_out() -> None:
         rollout_id(other, ["a", "b"], {"x": "1"}, 1),
     }
     assert len(ids) == 5
-
-
-@given(st.integers(0, 3000), st.integers(1, 200))
-@settings(deadline=None)
-def test_groups_hold_every_site_once_and_are_alike_in_size(count: int, width: int) -> None:
-    wave = Wave(index=0, name="w", sites=tuple(f"s{number}" for number in range(count)), failure_budget=0)
-    cut = groups(wave, width)
-    assert [site for group in cut for site in group] == list(wave.sites)
-    assert len(cut) == min(count, width)
-    lengths = {len(group) for group in cut}
-    assert not lengths or max(lengths) - min(lengths) <= 1
 
 
 def test_what_remains_is_what_has_not_ended() -> None:
