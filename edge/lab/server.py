@@ -16,8 +16,9 @@ import uvicorn
 from edge.lab.admin import AdminApp
 from edge.lab.asgi import App, Message, Receive, Scope, Send, answer
 from edge.lab.persistence import Shelf
+from edge.lab.protocol import CONNECTION, LabProtocol
 from edge.lab.sites import LabSite
-from edge.lab.weather_wire import CONNECTION, LabProtocol, WeatherWire
+from edge.lab.weather_wire import WeatherWire
 from edge.lab.world import World
 
 _log = logging.getLogger(__name__)

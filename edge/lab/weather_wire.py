@@ -6,16 +6,14 @@ A site that is away must look away: a reset connection or silence, never a polit
 from __future__ import annotations
 
 import random
-import socket
-import struct
 from collections import Counter
 from typing import Any, Protocol
 
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from edge.lab.asgi import App, Message, Receive, Scope, Send, answer
 from edge.lab.clock import LabClock
+from edge.lab.protocol import CONNECTION
 from edge.lab.weather import (
     ExpiredToken,
     Fault,
@@ -27,26 +25,7 @@ from edge.lab.weather import (
     Throttled,
 )
 
-CONNECTION = "edge.lab.connection"
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)
 _CHUNK = 16_384
-
-
-class LabProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which also lets the weather reset its connection."""
-
-    def on_message_begin(self) -> None:
-        """Put a handle on this connection into the scope of each request."""
-        super().on_message_begin()
-        extensions: Any = {CONNECTION: self}
-        self.scope["extensions"] = extensions
-
-    def reset(self) -> None:
-        """Send RST instead of an orderly end."""
-        raw: socket.socket | None = self.transport.get_extra_info("socket")
-        if raw is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
-        self.transport.abort()
 
 
 class Weathered(Protocol):
