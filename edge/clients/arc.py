@@ -24,6 +24,7 @@ from edge.clients.retry import RetryPolicy
 from edge.errors import NotFound, NotYet, OperationFailed
 from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster
 from edge.model.base import Value
+from edge.policy.arc_agents import data_plane_of
 
 _CONNECT_S = 10.0
 _READ_S = 60.0
@@ -221,7 +222,7 @@ class ArcClient:
         named = metadata.get("dataplaneEndpoints", {}).get("arcConfigEndpoint")
         if named:
             return str(named).rstrip("/")
-        return f"https://{location}.dp.kubernetesconfiguration.azure.{self.endpoint.rpartition('.')[2]}"
+        return data_plane_of(self.endpoint, location)
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, api_version: str = _RESOURCES, **query: str

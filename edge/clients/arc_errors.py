@@ -33,6 +33,7 @@ from edge.errors import (
 )
 
 _LONGEST = 1000
+_NO_CONNECTION = ("Failed to establish a new connection", "Connection aborted", "Read timed out")
 _LOGIN = "Check the credential that Azure's rules find (environment, workload or managed identity, `az login`)"
 _ROLE = "Give this identity the role 'Kubernetes Cluster - Azure Arc Onboarding' on the resource group"
 
@@ -81,10 +82,17 @@ def translated(**where: str) -> Iterator[None]:
 
 def _ours(error: AzureError, where: dict[str, str]) -> EdgeError:
     if isinstance(error, ClientAuthenticationError) and error.response is None:
-        return CredentialRejected(f"No token for Azure: {_short(error)}", remedy=_LOGIN, **where)
+        return _without_token(_short(error), where)
     if isinstance(error, HttpResponseError):
         return _of_answer(error, where)
     return of_connection(error, "") or ServerFault(f"Azure's SDK gave up: {_short(error)}", **where)
+
+
+def _without_token(text: str, where: dict[str, str]) -> EdgeError:
+    """azure-identity says everything with one exception; only its text tells a token service that is away."""
+    if any(sign in text for sign in _NO_CONNECTION):
+        return SiteUnreachable(f"Azure's token service cannot be reached: {text}", **where)
+    return CredentialRejected(f"No token for Azure: {text}", remedy=_LOGIN, **where)
 
 
 def _of_answer(error: HttpResponseError, where: dict[str, str]) -> EdgeError:

@@ -68,7 +68,7 @@ class Lab:
         write_kubeconfigs(self.world, self.layout, self._site_url)
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
         options = AzureOptions(agents=AgentsLook(self.world))
-        self._azure = AzureApp(clock, self.world.names, self._kubeconfig_for, self.layout.azure, options)
+        self._azure = AzureApp(clock, self._kubeconfig_for, self.layout.azure, options)
         self._app = LabApp(self.world, self._admin, self._azure, self._shelf)
 
     def serve(self, on_ready: Callable[[dict[str, Any]], None]) -> None:

@@ -15,7 +15,12 @@ KEY_FIELD = "privateKey"
 CRD_GROUPS = frozenset({"arc.azure.com", "clusterconfig.azure.com"})
 """API groups of the agents' CustomResourceDefinitions. Helm leaves those behind when it uninstalls."""
 
-_CLOUDS = {".us": "AZUREUSGOVERNMENTCLOUD", ".net": "AZUREUSGOVERNMENTCLOUD", ".cn": "AZURECHINACLOUD"}
+_CLOUDS = {
+    "management.azure.com": ("AZUREPUBLICCLOUD", "azure.com"),
+    "management.usgovcloudapi.net": ("AZUREUSGOVERNMENTCLOUD", "azure.us"),
+    "management.chinacloudapi.cn": ("AZURECHINACLOUD", "azure.cn"),
+}
+_PUBLIC = "management.azure.com"
 
 
 def agent_values(
@@ -39,10 +44,15 @@ def agent_values(
 
 
 def cloud_of(endpoint: str) -> str:
-    """The agents' word for the cloud whose Resource Manager is at `endpoint`."""
-    host = endpoint.rstrip("/").rpartition("//")[2]
-    if host.startswith("management."):
-        for ending, name in _CLOUDS.items():
-            if host.endswith(ending):
-                return name
-    return "AZUREPUBLICCLOUD"
+    """The agents' word for the cloud whose Resource Manager is at `endpoint`; a private one counts as public."""
+    return _cloud(endpoint)[0]
+
+
+def data_plane_of(endpoint: str, location: str) -> str:
+    """Where the Arc data plane of a location is, in the clouds whose metadata do not say it."""
+    return f"https://{location}.dp.kubernetesconfiguration.{_cloud(endpoint)[1]}"
+
+
+def _cloud(endpoint: str) -> tuple[str, str]:
+    host = endpoint.rstrip("/").rpartition("//")[2].lower()
+    return _CLOUDS.get(host, _CLOUDS[_PUBLIC])

@@ -69,7 +69,7 @@ class Azure:
         self.start()
 
     def start(self) -> None:
-        self.app = AzureApp(self.clock, lambda: ["site-0001"], self._kubeconfig, self.folder, self.options)
+        self.app = AzureApp(self.clock, self._kubeconfig, self.folder, self.options)
         cert, key = map(str, self._tls)
         config = uvicorn.Config(
             self.app,
@@ -160,6 +160,13 @@ def test_a_put_waits_until_azure_is_done_and_tells_progress(azure: Azure, arc: A
 def test_a_put_with_the_registered_key_is_an_update(azure: Azure, arc: ArcClient, key: str) -> None:
     arc.put(azure.target(), key, {})
     assert arc.put(azure.target(), key, {"now": "tagged"}).tags == {"now": "tagged"}
+
+
+def test_a_put_that_changes_nothing_starts_no_operation(azure: Azure, arc: ArcClient, key: str) -> None:
+    azure.agents = AgentsSeen(azure.target().resource_id, key, ready=True)
+    before = arc.put(azure.target(), key, {"a": "b"})
+    azure.trouble("fail")
+    assert arc.put(azure.target(), key, {"a": "b"}).tags == before.tags
 
 
 def test_a_put_with_another_key_is_a_conflict(azure: Azure, arc: ArcClient, key: str) -> None:
@@ -324,6 +331,14 @@ def test_a_wrong_identity_header_is_a_rejected_credential(
 ) -> None:
     monkeypatch.setenv("IDENTITY_HEADER", "wrong")
     with azure.client() as arc, pytest.raises(CredentialRejected, match="No token for Azure"):
+        arc.get(azure.target())
+
+
+def test_a_token_service_that_is_away_is_unreachable(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"https://127.0.0.1:{port}/azure/identity")
+    with azure.client() as arc, pytest.raises(SiteUnreachable, match="token service"):
         arc.get(azure.target())
 
 

@@ -19,6 +19,7 @@ from edge.policy.arc import (
     public_key_of,
     refuse_if_told,
 )
+from edge.policy.arc_agents import agent_values, cloud_of, data_plane_of
 from edge.policy.arc_precheck import platform_of, precheck
 
 TARGET = ArcTarget(subscription_id="sub", resource_group="edge", name="site-0001", location="westeurope")
@@ -182,3 +183,33 @@ def test_the_platform_is_guessed_from_the_nodes(
         "status": {"nodeInfo": {"kubeletVersion": kubelet}},
     }
     assert platform_of([node(), one]) == ClusterPlatform(distribution=distribution, infrastructure=infrastructure)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "cloud", "data_plane"),
+    [
+        pytest.param("https://management.azure.com/", "AZUREPUBLICCLOUD", "azure.com", id="public"),
+        pytest.param("https://management.usgovcloudapi.net", "AZUREUSGOVERNMENTCLOUD", "azure.us", id="government"),
+        pytest.param("https://management.chinacloudapi.cn", "AZURECHINACLOUD", "azure.cn", id="china"),
+        pytest.param("https://127.0.0.1:4443", "AZUREPUBLICCLOUD", "azure.com", id="private"),
+    ],
+)
+def test_the_cloud_is_told_from_resource_managers_address(endpoint: str, cloud: str, data_plane: str) -> None:
+    assert cloud_of(endpoint) == cloud
+    assert data_plane_of(endpoint, "westeurope") == f"https://westeurope.dp.kubernetesconfiguration.{data_plane}"
+
+
+def test_the_agents_are_told_whose_they_are() -> None:
+    platform = ClusterPlatform(distribution="k3s", infrastructure="vsphere")
+    values = agent_values(TARGET, cluster(tenant_id="tenant"), "private", platform, "AZUREPUBLICCLOUD")
+    assert values["global"] == {
+        "subscriptionId": "sub",
+        "resourceGroupName": "edge",
+        "resourceName": "site-0001",
+        "location": "westeurope",
+        "tenantId": "tenant",
+        "kubernetesDistro": "k3s",
+        "kubernetesInfra": "vsphere",
+        "azureEnvironment": "AZUREPUBLICCLOUD",
+        "onboardingPrivateKey": "private",
+    }

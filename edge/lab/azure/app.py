@@ -7,7 +7,7 @@ up in that cluster; what takes time takes lab time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,19 +46,17 @@ SAVE_AFTER_S = 0.5
 class AzureApp:
     """The ASGI app. `state` is the folder it keeps its memory in (None: it forgets); call `close` at the end.
 
-    `sites` names the sites there are, `kubeconfig_for` gives a site's kubeconfig text (KeyError: no such site).
+    `kubeconfig_for` gives a site's kubeconfig text (KeyError: no such site).
     """
 
     def __init__(
         self,
         clock: Clock,
-        sites: Callable[[], Sequence[str]],
         kubeconfig_for: Callable[[str], str],
         state: Path | None = None,
         options: AzureOptions | None = None,
     ) -> None:
         self.options = options or AzureOptions()
-        self.sites = sites
         self.faults = Faults()
         self._store = Store(clock, state / "azure.json" if state else None)
         self._identity = Identity(self._store)

@@ -122,6 +122,8 @@ class Clusters:
         return self._change(request, current, wanted)
 
     def _change(self, request: Request, current: Resource, wanted: dict[str, Any]) -> Answer:
+        for name in cluster_body.WRITABLE - wanted.keys():
+            current.properties.pop(name, None)
         current.properties.update(wanted, provisioningState="Updating")
         operation = self._store.begin("put", current.id, self._options.provisioning_s)
         return created(request, current, operation, self._options, status=200)
@@ -179,7 +181,12 @@ def finish(operation: Operation, resource: Resource) -> None:
 
 
 def _writable(properties: dict[str, Any]) -> dict[str, Any]:
-    return {name: properties[name] for name in properties if name in cluster_body.WRITABLE}
+    """What callers decide; of the agents' profile, not the state that the service adds."""
+    wanted = {name: properties[name] for name in properties if name in cluster_body.WRITABLE}
+    profile = {
+        word: value for word, value in (wanted.pop("arcAgentProfile", None) or {}).items() if word != "agentState"
+    }
+    return {**wanted, "arcAgentProfile": profile} if profile else wanted
 
 
 def _succeeded(resource: Resource) -> bool:
