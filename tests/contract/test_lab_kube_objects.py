@@ -181,6 +181,20 @@ def test_yaml_is_read_without_aliases(site: Site) -> None:
     assert site.call("POST", CM, bomb, content_type="application/yaml").code == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        pytest.param('{"a":' * 300 + "1" + "}" * 300, "application/json", id="deep-json"),
+        pytest.param("[" * 3_000 + "]" * 3_000, "application/yaml", id="deep-yaml"),
+        pytest.param("metadata: {name: big}\ndata: {n: 99999999999999999999999}", "application/yaml", id="big-number"),
+        pytest.param("metadata: {name: b}\ndata: {n: !!binary aGk=}", "application/yaml", id="binary"),
+        pytest.param("a: 1\n---\nb: 2\n", "application/yaml", id="two-documents"),
+    ],
+)
+def test_a_body_that_could_not_be_written_again_is_refused(site: Site, body: str, media: str) -> None:
+    assert site.call("POST", CM, body, content_type=media).code == 400
+
+
 def test_a_body_of_more_than_three_mebibytes_is_too_large(site: Site) -> None:
     assert site.call("POST", CM, config_map("huge", k="x" * (3 * 1024 * 1024))).code == 413
 

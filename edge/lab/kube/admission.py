@@ -91,17 +91,18 @@ def _claim(store: SiteStore, obj: Obj, old: Obj | None) -> None:
     if old is not None:
         return
     obj["status"] = {"phase": "Pending"}
-    if "storageClassName" not in obj["spec"]:
+    spec = obj.setdefault("spec", {})
+    if "storageClassName" not in spec:
         for one in store.list(builtin("storageclasses", "storage.k8s.io")):
             notes = one["metadata"].get("annotations") or {}
             if notes.get("storageclass.kubernetes.io/is-default-class") == "true":
-                obj["spec"]["storageClassName"] = one["metadata"]["name"]
+                spec["storageClassName"] = one["metadata"]["name"]
 
 
 def _secret(_store: SiteStore, obj: Obj, _old: Obj | None) -> None:
     plain = obj.pop("stringData", None)
     if plain:
-        coded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        coded = {key: base64.b64encode((value or "").encode()).decode() for key, value in plain.items()}
         obj["data"] = {**(obj.get("data") or {}), **coded}
     obj.setdefault("type", "Opaque")
 

@@ -20,8 +20,8 @@ PATCHES = (
     APPLY,
     "application/strategic-merge-patch+json",
 )
-MOST = 3 * 1024 * 1024
-"""The largest body a real server takes, in bytes."""
+_DEEP = 200
+"""Brackets below this number cannot nest too deeply to be written."""
 
 _CBase: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -66,13 +66,19 @@ def decode_patch(body: bytes, content_type: str) -> Any:
 
 def _json(body: bytes) -> Any:
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as broken:
+        value = orjson.loads(body)
+        # Reading goes deeper than writing; what could not be written again must not be stored.
+        if body.count(b"{") + body.count(b"[") > _DEEP:
+            orjson.dumps(value)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as broken:
         raise bad_request(f"error decoding JSON: {broken}") from broken
+    return value
 
 
 def _yaml(body: bytes) -> Any:
+    """YAML as JSON: keys become text, and what JSON cannot say is refused."""
     try:
-        return yaml.load(body, Loader=_Loader)  # noqa: S506 - derived from the safe loader
-    except yaml.YAMLError as broken:
+        value = yaml.load(body, Loader=_Loader)  # noqa: S506 - derived from the safe loader
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS))
+    except (yaml.YAMLError, orjson.JSONEncodeError, RecursionError, ValueError) as broken:
         raise bad_request(f"error decoding YAML: {broken}") from broken

@@ -112,7 +112,7 @@ def _node_internal_ip(obj: Obj, _now: datetime) -> str:
 def _access_modes(obj: Obj, _now: datetime) -> str:
     short = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
     modes = at(obj, "status", "accessModes") or at(obj, "spec", "accessModes", default=[])
-    return ",".join(short.get(mode, mode) for mode in modes)
+    return ",".join(short.get(mode, str(mode)) for mode in modes)
 
 
 def _claim(obj: Obj, _now: datetime) -> str:

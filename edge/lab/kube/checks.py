@@ -8,8 +8,10 @@ from typing import Any
 
 import orjson
 
-from edge.lab.kube.errors import Cause, bad_request, cause, invalid
+from edge.lab.kube.errors import ApiError, Cause, bad_request, cause, invalid
 from edge.lab.kube.resources import ResourceType
+from edge.lab.kube.schema import Schema
+from edge.lab.kube.schema_faults import FieldFault
 from edge.lab.kube.store import Obj
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -34,7 +36,7 @@ _FREE_NAMES = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBindi
 
 
 def check(resource: ResourceType, obj: Obj, old: Obj | None) -> None:
-    """Raise ApiError 422 (or 400 for values of a wrong type) with every fault of the object."""
+    """Raise ApiError 422 with every fault of the object."""
     causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj, old)]
     if old is not None:
         causes += _frozen(resource, obj, old)
@@ -42,13 +44,34 @@ def check(resource: ResourceType, obj: Obj, old: Obj | None) -> None:
         raise invalid(resource.kind, resource.group, obj["metadata"].get("name", ""), causes)
 
 
-def _schema_faults(resource: ResourceType, obj: Obj, old: Obj | None) -> list[Cause]:
-    faults = resource.schema.validate(obj, old)
-    wrong = [fault for fault in faults if fault.reason == "FieldValueTypeInvalid"]
-    if wrong and not resource.custom:
-        kind = resource.kind
-        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {wrong[0].message}')
+def check_types(resource: ResourceType, obj: Obj) -> None:
+    """Refuse values of wrong types, as decoding into Go's types does: first of all, so that the rest can rely on them.
+
+    Raises ApiError 400 for a built-in kind and 422 for a custom one.
+    """
+    wrong = wrong_types(resource.schema, obj)
+    if wrong and resource.custom:
+        raise invalid(resource.kind, resource.group, str(obj["metadata"].get("name", "")), _causes(wrong))
+    if wrong:
+        raise undecodable(resource.kind, resource.version, wrong[0].message)
+
+
+def wrong_types(schema: Schema, obj: Obj) -> list[FieldFault]:
+    """The values of wrong types in an object."""
+    return [fault for fault in schema.validate(obj) if fault.reason == "FieldValueTypeInvalid"]
+
+
+def undecodable(kind: str, version: str, why: str) -> ApiError:
+    """400: the body does not fit the kind."""
+    return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def _causes(faults: list[FieldFault]) -> list[Cause]:
     return [cause(fault.path, fault.reason, fault.message) for fault in faults]
+
+
+def _schema_faults(resource: ResourceType, obj: Obj, old: Obj | None) -> list[Cause]:
+    return _causes(resource.schema.validate(obj, old))
 
 
 def _metadata(resource: ResourceType, obj: Obj, old: Obj | None) -> Iterator[Cause]:

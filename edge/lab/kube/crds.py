@@ -15,6 +15,7 @@ from edge.lab.kube.errors import Cause, cause
 from edge.lab.kube.resources import Column, ResourceType, ScalePaths
 from edge.lab.kube.schema import Schema, crd_schema
 
+_TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
 _AGE = Column(name="Age", cell="age")
 
 
@@ -83,7 +84,18 @@ def _columns(version: Mapping[str, Any]) -> tuple[Column, ...]:
 
 def check(crd: Mapping[str, Any]) -> list[Cause]:
     """What is wrong with a CRD beyond its own schema."""
-    return [*_check_names(crd), *_check_versions(crd["spec"].get("versions") or [])]
+    faults = [*_check_names(crd), *_check_versions(crd["spec"].get("versions") or [])]
+    return faults or list(_uncompiled(crd))
+
+
+def _uncompiled(crd: Mapping[str, Any]) -> Iterator[Cause]:
+    """Schemas that cannot be worked with for a reason not looked for: better refused now than at the first object."""
+    for index, version in enumerate(crd["spec"]["versions"]):
+        try:
+            crd_schema(version["schema"]["openAPIV3Schema"])
+        except (AttributeError, KeyError, TypeError, ValueError) as bad:
+            path = f"spec.versions[{index}].schema.openAPIV3Schema"
+            yield cause(path, "FieldValueInvalid", f"Invalid value: not a usable schema: {bad}")
 
 
 def _check_names(crd: Mapping[str, Any]) -> Iterator[Cause]:
@@ -107,22 +119,24 @@ def _check_versions(versions: list[Mapping[str, Any]]) -> Iterator[Cause]:
         path = f"spec.versions[{index}].schema.openAPIV3Schema"
         if schema is None:
             yield cause(path, "FieldValueRequired", "Required value: schemas are required")
-        else:
-            yield from _structural(schema, path)
+            continue
+        if schema.get("type") not in {"object", None}:
+            text = f'Invalid value: "{schema["type"]}": must be object at the root'
+            yield cause(f"{path}.type", "FieldValueInvalid", text)
+        yield from _structural(schema, path)
 
 
 def _structural(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     """Each value must say its type, or be int-or-string, or keep unknown fields."""
+    kind = schema.get("type")
     free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
-    if not schema.get("type") and not free:
-        yield cause(
-            f"{path}.type", "FieldValueRequired", "Required value: must not be empty for specified object fields"
-        )
-    if path.endswith("openAPIV3Schema") and schema.get("type") not in {"object", None}:
-        text = f'Invalid value: "{schema["type"]}": must be object at the root'
-        yield cause(f"{path}.type", "FieldValueInvalid", text)
+    if not kind and not free:
+        yield cause(f"{path}.type", "FieldValueRequired", "Required value: must not be empty for object fields")
+    elif kind and kind not in _TYPES:
+        text = f'Unsupported value: "{kind}": supported values: {", ".join(sorted(_TYPES))}'
+        yield cause(f"{path}.type", "FieldValueNotSupported", text)
     for name, child in (schema.get("properties") or {}).items():
-        yield from _structural(child, f"{path}.properties[{name}]")
+        yield from _structural(child or {}, f"{path}.properties[{name}]")
     for word in ("items", "additionalProperties"):
         if isinstance(child := schema.get(word), Mapping):
             yield from _structural(child, f"{path}.{word}")

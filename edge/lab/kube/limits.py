@@ -54,9 +54,9 @@ def _faults(resources: Mapping[str, Any], limit: Mapping[str, Any]) -> Iterator[
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for name, most in (limit.get("max") or {}).items():
         asked = limits.get(name, requests.get(name))
-        if asked is not None and quantity.parse(asked) > quantity.parse(most):
+        if asked is not None and quantity.parse(asked or 0) > quantity.parse(most or 0):
             yield f"maximum {name} usage per {kind} is {most}, but limit is {asked}"
     for name, least in (limit.get("min") or {}).items():
         asked = requests.get(name)
-        if asked is not None and quantity.parse(asked) < quantity.parse(least):
+        if asked is not None and quantity.parse(asked or 0) < quantity.parse(least or 0):
             yield f"minimum {name} usage per {kind} is {least}, but request is {asked}"

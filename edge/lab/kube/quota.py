@@ -31,7 +31,7 @@ def check(store: SiteStore, resource: ResourceType, obj: Obj, old: Obj | None) -
     """Refuse (403) an object that does not fit the quotas of its namespace."""
     namespace = obj["metadata"].get("namespace", "")
     for one in store.list(builtin("resourcequotas"), namespace) if namespace else ():
-        hard = (one.get("spec") or {}).get("hard") or {}
+        hard = _hard(one)
         _must_specify(resource, obj, one["metadata"]["name"], hard)
         before = charge(resource, old) if old else {}
         delta = {name: amount - before.get(name, Decimal(0)) for name, amount in charge(resource, obj).items()}
@@ -41,7 +41,7 @@ def check(store: SiteStore, resource: ResourceType, obj: Obj, old: Obj | None) -
 
 
 def _compare(store: SiteStore, resource: ResourceType, obj: Obj, one: Obj, wanted: Usage) -> None:
-    hard = one["spec"]["hard"]
+    hard = _hard(one)
     used = usage(store, one["metadata"]["namespace"], wanted)
     over = sorted(name for name in wanted if used[name] + wanted[name] > quantity.parse(hard[name]))
     if over:
@@ -50,6 +50,11 @@ def _compare(store: SiteStore, resource: ResourceType, obj: Obj, one: Obj, wante
         limit = ",".join(f"{name}={hard[name]}" for name in over)
         why = f"exceeded quota: {one['metadata']['name']}, requested: {requested}, used: {present}, limited: {limit}"
         raise forbidden(resource, obj["metadata"].get("name", ""), why)
+
+
+def _hard(one: Obj) -> dict[str, str]:
+    """A quota's limits; a null is a limit of nothing, as on a real server."""
+    return {name: amount or "0" for name, amount in ((one.get("spec") or {}).get("hard") or {}).items()}
 
 
 def _must_specify(resource: ResourceType, obj: Obj, quota: str, hard: Mapping[str, str]) -> None:
@@ -100,7 +105,7 @@ def _charge_pod(obj: Obj, cost: Usage) -> None:
     for container in (obj.get("spec") or {}).get("containers") or ():
         for kind in ("requests", "limits"):
             for name, amount in ((container.get("resources") or {}).get(kind) or {}).items():
-                value = quantity.parse(amount)
+                value = quantity.parse(amount or 0)
                 cost[f"{kind}.{name}"] = cost.get(f"{kind}.{name}", Decimal(0)) + value
                 if kind == "requests":
                     cost[name] = cost.get(name, Decimal(0)) + value
@@ -117,7 +122,7 @@ def _charge_service(obj: Obj, cost: Usage) -> None:
 def _charge_claim(obj: Obj, cost: Usage) -> None:
     wanted = ((obj.get("spec") or {}).get("resources") or {}).get("requests") or {}
     if "storage" in wanted:
-        cost["requests.storage"] = quantity.parse(wanted["storage"])
+        cost["requests.storage"] = quantity.parse(wanted["storage"] or 0)
 
 
 _SPECIAL = {PODS: _charge_pod, ("", "services"): _charge_service, ("", "persistentvolumeclaims"): _charge_claim}
@@ -145,6 +150,6 @@ def _costs_otherwise(event: Event) -> bool:
 
 
 def _status(store: SiteStore, one: Obj) -> dict[str, Any]:
-    hard = (one.get("spec") or {}).get("hard") or {}
+    hard = _hard(one)
     used = usage(store, one["metadata"]["namespace"], hard)
-    return {"hard": dict(hard), "used": {name: quantity.text(amount, hard[name]) for name, amount in used.items()}}
+    return {"hard": hard, "used": {name: quantity.text(amount, hard[name]) for name, amount in used.items()}}

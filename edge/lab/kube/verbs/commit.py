@@ -31,6 +31,7 @@ def clone(obj: Obj) -> Obj:
 def commit_new(site: Site, call: Call, target: Target, obj: Obj, *, tracked: bool) -> Obj:
     """Keep a new object; `tracked` says that its managedFields are settled already (server-side apply)."""
     resource, meta = target.resource, obj["metadata"]
+    checks.check_types(resource, obj)
     if meta.get("resourceVersion"):
         raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
     for word in (*_SYSTEM, "resourceVersion", *(() if tracked else ("managedFields",))):
@@ -66,20 +67,20 @@ def _completed(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) ->
     return obj
 
 
+def _admit(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> None:
+    try:
+        admission.admit(site.store, resource, obj, old)
+    except (KeyError, TypeError, AttributeError):
+        # Admission reads fields that must be there. When one is missing, validation has the better words.
+        checks.check(resource, obj, old)
+        raise
+
+
 def _drop_empty(meta: dict[str, Any]) -> None:
     """Metadata that says nothing is not kept, as Go leaves it out."""
     for word in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
         if word in meta and not meta[word]:
             del meta[word]
-
-
-def _admit(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> None:
-    try:
-        admission.admit(site.store, resource, obj, old)
-    except (KeyError, TypeError, AttributeError, ValueError):
-        # Admission reads fields it may expect to be there. If they are not, validation has the better words.
-        checks.check(resource, obj, old)
-        raise
 
 
 def _as_if_created(site: Site, resource: ResourceType, obj: Obj) -> Obj:
@@ -95,6 +96,7 @@ def commit_change(site: Site, call: Call, target: Target, obj: Obj, old: Obj) ->
     Nothing is written, and no revision used, when nothing differs.
     """
     resource, sub = target.resource, target.subresource
+    checks.check_types(resource, obj)
     check_preconditions(resource, obj, old)
     obj = _only_what_may_change(resource, sub, obj, old)
     _inherit(obj["metadata"], old["metadata"])

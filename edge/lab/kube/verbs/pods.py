@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from edge.lab.kube import disruption
-from edge.lab.kube.bodies import decode_object
 from edge.lab.kube.call import Answer, Call, Target, answer
 from edge.lab.kube.deletion import Deletion, delete
 from edge.lab.kube.errors import bad_request, conflict, too_many
 from edge.lab.kube.site import Site
+from edge.lab.kube.typed import BINDING, EVICTION, read_typed
 from edge.lab.kube.verbs.write import current
 
 LOG_ANNOTATION = "edge.lab/log"
@@ -25,7 +25,7 @@ _CREATED: dict[str, Any] = {
 
 def evict(site: Site, call: Call, target: Target) -> Answer:
     """POST pods/x/eviction: a deletion that disruption budgets may refuse (429)."""
-    body = decode_object(call.body, call.headers.get("content-type", ""))
+    body = read_typed(call, EVICTION)
     options = body.get("deleteOptions") or {}
     pod = current(site, target)
     refusal = disruption.refusal(site.store, pod)
@@ -40,7 +40,7 @@ def evict(site: Site, call: Call, target: Target) -> Answer:
 
 def bind(site: Site, call: Call, target: Target) -> Answer:
     """POST pods/x/binding: the scheduler's decision."""
-    body = decode_object(call.body, call.headers.get("content-type", ""))
+    body = read_typed(call, BINDING)
     node = (body.get("target") or {}).get("name")
     if not node:
         raise bad_request("target.name: Required value")
@@ -50,8 +50,9 @@ def bind(site: Site, call: Call, target: Target) -> Answer:
         raise conflict(target.resource, target.name, taken)
     if not call.dry_run:
         condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": site.now()}
-        conditions = [one for one in pod["status"].get("conditions") or () if one["type"] != "PodScheduled"]
-        status = {**pod["status"], "conditions": [*conditions, condition]}
+        before = pod.get("status") or {}
+        conditions = [one for one in before.get("conditions") or () if one["type"] != "PodScheduled"]
+        status = {**before, "conditions": [*conditions, condition]}
         site.store.replace(target.resource, {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status})
     return answer(_CREATED, 201)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.lab.kube.bodies import decode_object
 from edge.lab.kube.call import Answer, Call, Target, answer
 from edge.lab.kube.convert import shown
 from edge.lab.kube.deletion import BACKGROUND, FOREGROUND, ORPHAN, Deletion, delete
@@ -13,6 +12,7 @@ from edge.lab.kube.resources import NAMESPACES
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
 from edge.lab.kube.table import shape_list
+from edge.lab.kube.typed import DELETE_OPTIONS, read_typed
 from edge.lab.kube.verbs.read import selection
 from edge.lab.kube.verbs.write import current
 
@@ -68,7 +68,7 @@ def _check(target: Target, obj: Obj, options: dict[str, Any]) -> None:
 
 
 def _options(call: Call) -> dict[str, Any]:
-    return decode_object(call.body, call.headers.get("content-type", "")) if call.body.strip() else {}
+    return read_typed(call, DELETE_OPTIONS) if call.body.strip() else {}
 
 
 def _wants_dry_run(options: dict[str, Any]) -> bool:
@@ -86,6 +86,6 @@ def _how(call: Call, options: dict[str, Any]) -> Deletion:
     grace = options.get("gracePeriodSeconds")
     if grace is None:
         grace = call.number("gracePeriodSeconds")
-    if grace is not None and (not isinstance(grace, int) or grace < 0):
+    if grace is not None and grace < 0:
         raise bad_request(f"gracePeriodSeconds: Invalid value: {grace}")
     return Deletion(policy, grace)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge.lab.kube.bodies import decode_object
 from edge.lab.kube.call import Answer, Call, Target, User, answer
 from edge.lab.kube.errors import bad_request, cause, invalid
 from edge.lab.kube.rbac import Attributes, allows, bound_rules
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
+from edge.lab.kube.typed import TOKEN_REQUEST, read_typed
 from edge.lab.kube.verbs.write import check_head, current
 
 LONGEST, SHORTEST, USUAL = 2**32, 600, 3_600
@@ -18,8 +18,9 @@ LONGEST, SHORTEST, USUAL = 2**32, 600, 3_600
 
 
 def _question(call: Call, target: Target) -> Obj:
-    obj = decode_object(call.body, call.headers.get("content-type", ""))
-    check_head(target.resource, obj)
+    resource = target.resource
+    obj = read_typed(call, (resource.group, resource.version, resource.kind))
+    check_head(resource, obj)
     return {**obj, "metadata": obj.get("metadata") or {}}
 
 
@@ -97,7 +98,7 @@ def whose_token(site: Site, call: Call, target: Target) -> Answer:
 
 def token_for(site: Site, call: Call, target: Target) -> Answer:
     """POST serviceaccounts/x/token: a TokenRequest."""
-    obj = decode_object(call.body, call.headers.get("content-type", ""))
+    obj = read_typed(call, TOKEN_REQUEST)
     account = current(site, target)
     spec = obj.get("spec") or {}
     seconds = spec.get("expirationSeconds") or USUAL

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.lab.kube.bodies import APPLY, decode_object, decode_patch, media_type
+from edge.lab.kube.bodies import APPLY, decode_patch, media_type
 from edge.lab.kube.call import Answer, Call, Target, answer
 from edge.lab.kube.cells import selector_text
 from edge.lab.kube.errors import bad_request, cause, invalid, invalid_patch, method_not_allowed
@@ -13,6 +13,7 @@ from edge.lab.kube.patch import json_patch, merge_patch
 from edge.lab.kube.resources import ScalePaths
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
+from edge.lab.kube.typed import SCALE, as_typed, read_typed
 from edge.lab.kube.verbs.commit import clone, commit_change
 from edge.lab.kube.verbs.write import current
 
@@ -24,7 +25,7 @@ def get_scale(site: Site, _call: Call, target: Target) -> Answer:
 
 def put_scale(site: Site, call: Call, target: Target) -> Answer:
     """PUT of a whole Scale."""
-    return _set(site, call, target, decode_object(call.body, call.headers.get("content-type", "")))
+    return _set(site, call, target, read_typed(call, SCALE))
 
 
 def patch_scale(site: Site, call: Call, target: Target) -> Answer:
@@ -38,7 +39,9 @@ def patch_scale(site: Site, call: Call, target: Target) -> Answer:
         raise invalid_patch(target.resource, target.name, str(bad)) from bad
     if media == APPLY and not call.query.get("fieldManager"):
         raise bad_request("fieldManager is required for apply patch")
-    return _set(site, call, target, after)
+    if not isinstance(after, dict):
+        raise invalid_patch(target.resource, target.name, "the patch does not leave an object")
+    return _set(site, call, target, as_typed(after, SCALE))
 
 
 def _paths(target: Target) -> ScalePaths:
@@ -76,7 +79,7 @@ def _set(site: Site, call: Call, target: Target, scale: Obj) -> Answer:
     old = current(site, target)
     paths = _paths(target)
     wanted = (scale.get("spec") or {}).get("replicas", 0)
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 0:
+    if wanted < 0:
         text = f"Invalid value: {wanted}: must be greater than or equal to 0"
         raise invalid("Scale", "autoscaling", target.name, [cause("spec.replicas", "FieldValueInvalid", text)])
     new = clone(old)
