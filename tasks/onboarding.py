@@ -27,7 +27,7 @@ from edge.model.site import Site, SiteState
 from edge.model.step import Detail, StepKey
 from edge.policy.assignment import assign, parse_rules
 from edge.policy.baseline import baseline_faults, baseline_objects
-from edge.policy.identity import check_identity
+from edge.policy.identity import check_identity, refuse_contested
 from edge.policy.onboarding import onboarding_work
 from tasks.arc import ArcConnection
 from tasks.retry import DELAY_S, RETRIES, only_transient
@@ -157,7 +157,10 @@ def _step(job: OnboardingJob, device: Device, name: str, effect: Callable[[], De
 
 
 def _identify(job: OnboardingJob, device: Device) -> Detail:
-    identity = check_identity(device.registration, trusted=job.trusted, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    identity = check_identity(device.registration, trusted=job.trusted, now=now)
+    claims = [claim.registration for claim in job.ledger.devices.claims(device.device_id)]
+    refuse_contested(claims, trusted=job.trusted, now=now)
     return {"fingerprint": identity.fingerprint, "not_after": identity.not_after.isoformat()}
 
 

@@ -54,6 +54,20 @@ def check_identity(registration: Registration, *, trusted: Sequence[str], now: d
         raise _refused(Refusal.UNREADABLE, "The certificate has a malformed part", device) from error
 
 
+def refuse_contested(claims: Sequence[Registration], *, trusted: Sequence[str], now: datetime) -> None:
+    """Raise IdentityRefused (`key-changed`) when another certificate for the same device is as good as the one on record.
+
+    A claim that does not verify is ignored: otherwise anybody could keep a device out by naming its id.
+    """
+    for claim in claims:
+        try:
+            check_identity(claim, trusted=trusted, now=now)
+        except IdentityRefused:
+            continue
+        what = "Two certificates with different keys are valid for this device; one of them may be a copy's"
+        raise _refused(Refusal.KEY_CHANGED, what, claim.device_id)
+
+
 def key_fingerprint(registration: Registration) -> str:
     """SHA-256 in hex of the public key in a registration's leaf certificate, whoever signed it.
 

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from edge.errors import IdentityRefused, InvalidInput
 from edge.model.device import DeviceFacts, Registration
 from edge.model.identity import Refusal
-from edge.policy.identity import check_identity, key_fingerprint
+from edge.policy.identity import check_identity, key_fingerprint, refuse_contested
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 DEVICE = "dev-0001"
@@ -272,3 +272,15 @@ def test_the_fingerprint_follows_the_key_and_not_the_certificate(maker: Maker) -
     first, again, other = maker.device(key=key), maker.device(key=key), maker.device()
     assert key_fingerprint(registration(pem(first))) == key_fingerprint(registration(pem(again)))
     assert key_fingerprint(registration(pem(first))) != key_fingerprint(registration(pem(other)))
+
+
+def test_two_good_certificates_with_different_keys_contest_a_device(maker: Maker) -> None:
+    claim = registration(pem(maker.device()))
+    with pytest.raises(IdentityRefused) as refused:
+        refuse_contested([claim], trusted=[pem(maker.certificate)], now=NOW)
+    assert refused.value.where["reason"] == Refusal.KEY_CHANGED
+
+
+def test_a_claim_that_is_not_believed_keeps_no_device_out(maker: Maker) -> None:
+    stranger = Maker("Another manufacturer")
+    refuse_contested([registration(pem(stranger.device()))], trusted=[pem(maker.certificate)], now=NOW)
