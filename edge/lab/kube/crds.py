@@ -53,6 +53,7 @@ def _type_of(spec: Mapping[str, Any], version: Mapping[str, Any], storage: str) 
         storage_version=storage,
         storage_group=spec["group"],
         custom_schema=partial(_compiled, source, bool(spec.get("preserveUnknownFields"))),
+        schema_source=source,
     )
 
 

@@ -22,21 +22,29 @@ def index(types: SiteTypes) -> bytes:
     paths = {}
     for group, version in _group_versions(types):
         name = f"apis/{group}/{version}" if group else f"api/{version}"
-        body = document(types, group, version) or b""
-        digest = hashlib.sha256(body).hexdigest()[:32].upper()
+        digest = _digest(document(types, group, version) or b"")
         paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
     return orjson.dumps({"paths": paths})
+
+
+@lru_cache(maxsize=256)
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32].upper()
 
 
 def document(types: SiteTypes, group: str, version: str) -> bytes | None:
     """The document of one group version; None when the site does not serve it."""
     if (group, version) in _builtin_versions():
         return _builtin(group, version)
-    custom = tuple(one for one in types.custom or () if (one.group, one.version) == (group, version))
+    return _custom_document(tuple(one for one in types.custom or () if (one.group, one.version) == (group, version)))
+
+
+@lru_cache(maxsize=256)
+def _custom_document(custom: tuple[ResourceType, ...]) -> bytes | None:
     if not custom:
         return None
-    schemas = {_name(one): _custom_schema(types, one) for one in custom}
-    return _document(group, version, custom, schemas)
+    schemas = {_name(one): _custom_schema(one) for one in custom}
+    return _document(custom[0].group, custom[0].version, custom, schemas)
 
 
 def _group_versions(types: SiteTypes) -> list[tuple[str, str]]:
@@ -55,10 +63,8 @@ def _builtin(group: str, version: str) -> bytes:
     return _document(group, version, resources, openapi_v3(group, version))
 
 
-def _custom_schema(types: SiteTypes, one: ResourceType) -> dict[str, Any]:
-    crd = types.crd_of(one) or {"spec": {"versions": []}}
-    source: dict[str, Any] = next((v for v in crd["spec"]["versions"] if v["name"] == one.version), {})
-    schema = dict((source.get("schema") or {}).get("openAPIV3Schema") or {"type": "object"})
+def _custom_schema(one: ResourceType) -> dict[str, Any]:
+    schema: dict[str, Any] = orjson.loads(one.schema_source) or {"type": "object"}
     properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     schema["properties"] = properties | dict(schema.get("properties") or {})
     schema["x-kubernetes-group-version-kind"] = [_kind(one)]

@@ -65,6 +65,8 @@ class ResourceType:
     storage_group: str = ""
     custom_schema: Callable[[], Schema] | None = field(default=None, repr=False)
     """Set for CRDs; compiles on first use."""
+    schema_source: bytes = field(default=b"", repr=False)
+    """The openAPIV3Schema of a CRD, as JSON."""
 
     @property
     def key(self) -> Key:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from edge.lab.kube.crds import types_of
 from edge.lab.kube.resources import CRDS, Catalogue, Key, ResourceType, builtin_catalogue
 
 
+@lru_cache(maxsize=64)
+def _shared(custom: tuple[ResourceType, ...]) -> Catalogue:
+    """One catalogue for all sites with the same CRDs, so that they share the documents made from it too."""
+    return Catalogue(custom)
+
+
 class SiteTypes:
-    """A site's catalogue. `generation` changes whenever the set of types does, so that documents can be cached."""
+    """A site's catalogue."""
 
     def __init__(self) -> None:
-        self.generation = 0
         self._crds: dict[str, dict[str, Any]] = {}
         self._custom: Catalogue | None = None
 
@@ -21,12 +27,8 @@ class SiteTypes:
     def custom(self) -> Catalogue | None:
         """The types that CRDs define; None while there are none."""
         if self._custom is None and self._crds:
-            self._custom = Catalogue(one for crd in self._crds.values() for one in types_of(crd))
+            self._custom = _shared(tuple(one for crd in self._crds.values() for one in types_of(crd)))
         return self._custom
-
-    def crd_of(self, resource: ResourceType) -> dict[str, Any] | None:
-        """The CRD that defines a custom type."""
-        return self._crds.get(f"{resource.plural}.{resource.group}")
 
     def observe(self, verdict: str, resource: ResourceType, obj: dict[str, Any]) -> None:
         """Take note of a CRD that came, changed or went."""
@@ -41,14 +43,12 @@ class SiteTypes:
         else:
             self._crds[name] = obj
         self._custom = None
-        self.generation += 1
 
     def observe_key(self, key: Key, obj: dict[str, Any]) -> None:
         """As `observe`, for an object that is restored."""
         if key == CRDS:
             self._crds[obj["metadata"]["name"]] = obj
             self._custom = None
-            self.generation += 1
 
     def find(self, group: str, version: str, plural: str) -> ResourceType | None:
         """By the parts of a URL."""
