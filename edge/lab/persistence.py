@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Shelf:
         self._folder = folder
         self._stores: dict[str, SiteStore] = {}
         self._written: dict[str, int] = {}
+        self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, name: str) -> dict[str, Any] | None:
@@ -47,9 +49,7 @@ class Shelf:
 
     def write(self, stores: list[SiteStore]) -> None:
         """Write these sites now."""
-        for name, revision, content in [self._content(store) for store in stores]:
-            self._put(name, content)
-            self._written[name] = revision
+        self._put_all([self._content(store) for store in stores])
 
     async def run(self) -> None:
         """Write what changed, every few seconds, until cancelled."""
@@ -59,17 +59,17 @@ class Shelf:
             for start in range(0, len(changed), _BATCH):
                 contents = [self._content(store) for store in changed[start : start + _BATCH]]
                 await asyncio.to_thread(self._put_all, contents)
-                self._written.update({name: revision for name, revision, _ in contents})
 
     def _content(self, store: SiteStore) -> tuple[str, int, bytes]:
         return store.name, store.revision, orjson.dumps(store.snapshot())
 
     def _put_all(self, contents: list[tuple[str, int, bytes]]) -> None:
-        for name, _, content in contents:
-            self._put(name, content)
-
-    def _put(self, name: str, content: bytes) -> None:
-        put(self._folder / f"{name}.json", content)
+        """Write what is newer than what is there: this runs in a thread, and may be late when the lab ends."""
+        with self._lock:
+            for name, revision, content in contents:
+                if self._written.get(name, -1) < revision:
+                    put(self._folder / f"{name}.json", content)
+                    self._written[name] = revision
 
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> None:

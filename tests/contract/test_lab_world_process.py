@@ -13,6 +13,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from edge.clients.kubeconfig import read_kubeconfig
+from edge.clients.kubernetes import SiteClient
+from edge.model.kube import ObjectRef
+
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
 
 
@@ -33,6 +37,35 @@ def test_a_second_lab_in_the_same_folder_is_refused_and_the_first_stays(lab):
     assert done.returncode == 2
     assert "already runs" in json.loads(done.stderr)["error"]
     assert lab.ask("GET", "/lab/sites")["sites"]
+
+
+def test_sites_sleep_until_they_are_asked_something(lab_factory):
+    lab = lab_factory("--sites", "200")
+    before = lab.ask("GET", "/lab/health")
+    with SiteClient(read_kubeconfig(Path(lab.sites[199].kubeconfig)), site="site-0200") as site:
+        site.version()
+
+    assert (before["sites"], before["awake"], before["timers"]) == (200, 0, 0)
+    assert lab.ask("GET", "/lab/health")["awake"] == 1
+    assert len(list(Path(lab.manufacturer.devices).glob("*.crt"))) == 200
+
+
+def test_a_scenario_of_ones_own_may_bring_stages(lab_factory, tmp_path):
+    unseen = "when: [{path: data.seen, exists: false}]"
+    stage = f"stages: [{{name: see, {unseen}, then: {{patch: {{data: {{seen: 'yes'}}}}}}}}]"
+    (tmp_path / "touch.yaml").write_text(f"resource: ConfigMap\n{stage}\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nnodes: {count: 2}\nstages: [touch.yaml]\n")
+    lab = lab_factory("--sites", "1", "--scenario", str(tmp_path / "mine.yaml"))
+    note = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": "default"}}
+
+    with SiteClient(read_kubeconfig(Path(lab.sites[0].kubeconfig)), site="site-0001") as site:
+        site.apply(note)
+        while "data" not in (found := site.get(ObjectRef.of(note))):
+            pass
+        nodes = [node["metadata"]["name"] for node in site.list("v1", "Node")]
+
+    assert found["data"] == {"seen": "yes"}
+    assert nodes == ["site-0001-1", "site-0001-2"]
 
 
 def test_a_port_that_is_taken_is_named_and_exits_with_2(lab, tmp_path):

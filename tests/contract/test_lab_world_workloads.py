@@ -193,6 +193,24 @@ def test_a_full_node_takes_no_pod_until_the_weather_turns(lab, site, namespace):
     assert rolled_out(until(site, web, rolled_out))
 
 
+def test_a_pod_waits_for_the_config_map_it_refers_to(site, namespace):
+    pods_ = template()
+    pods_["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "settings"}}]
+    site.apply(web := deployment(namespace, pods_, replicas=1))
+    eventually(lambda: any("CreateContainerConfigError" in waiting(pod) for pod in pods(site, namespace)))
+
+    meta = {"name": "settings", "namespace": namespace}
+    site.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta})
+
+    assert rolled_out(until(site, web, rolled_out))
+
+
+def test_a_node_is_filled_to_the_last_thousandth_of_a_core(site, namespace):
+    site.apply(web := deployment(namespace, template(cpu="100m"), replicas=40))
+
+    assert rolled_out(until(site, web, rolled_out))
+
+
 def test_crashing_containers_are_restarted_and_back_off(site, namespace):
     site.apply(deployment(namespace, template("web:crash"), replicas=1))
 

@@ -14,6 +14,7 @@ from edge.lab.controllers.deployment import deployment
 from edge.lab.controllers.endpoints import endpoints
 from edge.lab.controllers.home import Home
 from edge.lab.controllers.job import job
+from edge.lab.controllers.mounts import mounts
 from edge.lab.controllers.reclaim import reclaim
 from edge.lab.controllers.replicaset import replicaset
 from edge.lab.controllers.schedule import schedule
@@ -28,6 +29,7 @@ CALLS: dict[str, Call] = {
     "deployment": deployment,
     "endpoints": endpoints,
     "job": job,
+    "mounts": mounts,
     "reclaim": reclaim,
     "replicaset": replicaset,
     "schedule": schedule,

@@ -11,7 +11,8 @@ from edge.lab.kube import quantity
 from edge.lab.kube.store import Obj
 from edge.lab.weather import FaultKind
 
-Room = dict[str, float]
+Room = dict[str, int]
+"""Thousandths of cores, bytes and pods: whole numbers, so that forty times 100m is 4."""
 _DEFAULT_ROOM = {"cpu": "1", "memory": "1Gi", "pods": "110"}
 _TOO_MANY = "Too many pods"
 
@@ -23,7 +24,7 @@ def schedule(home: Home, pod: Obj) -> None:
         return _pending(home, pod, f'persistentvolumeclaim "{missing}" not found')
     nodes = home.store.list(NODES_TYPE)
     reasons: Counter[str] = Counter()
-    best: tuple[float, str] | None = None
+    best: tuple[int, str] | None = None
     for node in nodes:
         free = _free(home, node)
         unwanted = may_run_on(pod["spec"], node)
@@ -38,27 +39,31 @@ def schedule(home: Home, pod: Obj) -> None:
 
 
 def requests_of(pod: Obj) -> Room:
-    """What a pod asks of a node: cores, bytes, and one of its places for pods."""
+    """What a pod asks of a node: of cores, of bytes, and one of its places for pods."""
     spec = pod["spec"]
-    total: Room = {"cpu": 0.0, "memory": 0.0, "pods": 1.0}
+    total: Room = {"cpu": 0, "memory": 0, "pods": 1000}
     for name in ("cpu", "memory"):
         running = sum(_request(one, name) for one in spec.get("containers") or ())
-        starting = max((_request(one, name) for one in spec.get("initContainers") or ()), default=0.0)
+        starting = max((_request(one, name) for one in spec.get("initContainers") or ()), default=0)
         total[name] = max(running, starting)
     return total
 
 
-def _request(container: Mapping[str, Any], name: str) -> float:
+def _request(container: Mapping[str, Any], name: str) -> int:
     resources = container.get("resources") or {}
     asked = (resources.get("requests") or {}).get(name) or (resources.get("limits") or {}).get(name) or 0
-    return float(quantity.parse(asked))
+    return _thousandths(asked)
+
+
+def _thousandths(amount: Any) -> int:
+    return int(quantity.parse(amount) * 1000)
 
 
 def _free(home: Home, node: Obj) -> Room:
     allocatable = (node.get("status") or {}).get("allocatable") or _DEFAULT_ROOM
-    room = {name: float(quantity.parse(allocatable.get(name, 0))) for name in _DEFAULT_ROOM}
+    room = {name: _thousandths(allocatable.get(name, 0)) for name in _DEFAULT_ROOM}
     if home.site.suffers(FaultKind.FULL_NODE):
-        return dict.fromkeys(room, 0.0)
+        return dict.fromkeys(room, 0)
     for pod in home.store.select(PODS_TYPE, wanted=lambda pod: _is_on(pod, node["metadata"]["name"])):
         for name, amount in requests_of(pod).items():
             room[name] -= amount
