@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="A pretend fleet that speaks the real protocols.")
 
-StateOption = Annotated[Path | None, typer.Option("--state", help="The lab's folder [default: EDGE_HOME/lab].")]
+StateOption = Annotated[Path | None, typer.Option("--state", help="The lab's folder; without it, lab in EDGE_HOME.")]
 
 
 @app.command()
@@ -93,7 +93,7 @@ def fault(
             help="offline, slow, lossy, throttled, server-error, expired-token, full-node, wrong-clock; none lifts all."
         ),
     ],
-    lasts: Annotated[str, typer.Option("--for", help="How long, such as 60s or 5m [default: until lifted].")] = "",
+    lasts: Annotated[str, typer.Option("--for", help="How long, such as 60s or 5m; without it, until lifted.")] = "",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the fault, such as mode=silent or share=0.5.")
     ] = None,
