@@ -103,6 +103,28 @@ def test_another_version_shows_the_same_objects(site: Site) -> None:
     assert site.get(f"{WIDGETS}/w")["apiVersion"] == "edge.example.com/v1"
 
 
+def test_the_most_mature_version_is_preferred_whatever_is_stored(site: Site) -> None:
+    crd = site.get(f"{CRDS}/widgets.edge.example.com")
+    stored = crd["spec"]["versions"][0]
+    others = [{**stored, "name": name, "storage": False} for name in ("v2beta1", "v10", "v2")]
+    site.merge(f"{CRDS}/widgets.edge.example.com", {"spec": {"versions": [stored, *others]}})
+    group = site.get("/apis/edge.example.com")
+    assert [one["version"] for one in group["versions"]] == ["v10", "v2", "v1", "v2beta1"]
+    assert group["preferredVersion"]["version"] == "v10"
+    site.make(WIDGETS.replace("/v1/", "/v10/"), {**widget("w", size=1), "apiVersion": "edge.example.com/v10"})
+    assert site.get(f"{WIDGETS}/w")["apiVersion"] == "edge.example.com/v1"
+    assert site.call("DELETE", f"{WIDGETS}/w").code == 200
+
+
+def test_openapi_offers_no_strategic_patch_of_custom_kinds(site: Site) -> None:
+    paths = site.get("/openapi/v3/apis/edge.example.com/v1")["paths"]
+    content = paths["/apis/edge.example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"]["requestBody"][
+        "content"
+    ]
+    assert "application/apply-patch+yaml" in content
+    assert "application/strategic-merge-patch+json" not in content
+
+
 def test_a_crd_takes_its_objects_with_it(site: Site) -> None:
     site.make(WIDGETS, widget("free", size=1))
     held = widget("held", size=1)

@@ -207,6 +207,9 @@ def test_custom_resources_are_applied_checked_and_listed(kubectl: Kubectl) -> No
     kubectl("apply", "-f", "-", stdin=[_crd()])
     press = {"apiVersion": "lab.example.com/v1", "kind": "Press", "metadata": {"name": "p1"}, "spec": {"tonnes": 5}}
     kubectl("apply", "-f", "-", stdin=[press])
+    kubectl("apply", "-f", "-", stdin=[{**press, "spec": {"tonnes": 6}}])
+    assert kubectl("diff", "-f", "-", stdin=[{**press, "spec": {"tonnes": 6}}]) == ""
+    kubectl("apply", "-f", "-", stdin=[press])
     assert kubectl("get", "presses").splitlines()[1].split() == ["p1", "5"]
     bad = kubectl.try_("apply", "-f", "-", stdin=[{**press, "spec": {"tonnes": 0}}])
     assert (bad.returncode, "spec.tonnes" in bad.stderr) == (1, True)

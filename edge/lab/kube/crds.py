@@ -5,6 +5,7 @@ Types and compiled schemas are cached by content, so a thousand sites with the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -15,21 +16,32 @@ from edge.lab.kube.errors import Cause, cause
 from edge.lab.kube.resources import Column, ResourceType, ScalePaths
 from edge.lab.kube.schema import Schema, crd_schema
 
+_VERSION = re.compile(r"v(?P<major>\d+)((?P<stage>alpha|beta)(?P<minor>\d+))?")
 _TYPES = frozenset({"array", "boolean", "integer", "number", "object", "string"})
 _AGE = Column(name="Age", cell="age")
 
 
 def types_of(crd: Mapping[str, Any]) -> tuple[ResourceType, ...]:
-    """One resource type per served version, the storage version first."""
+    """One resource type per served version, the preferred one (the most mature, then the newest) first."""
     return _types_of(orjson.dumps(crd["spec"], option=orjson.OPT_SORT_KEYS))
 
 
 @lru_cache(maxsize=512)
 def _types_of(text: bytes) -> tuple[ResourceType, ...]:
     spec = orjson.loads(text)
-    versions = sorted(spec["versions"], key=lambda version: not version.get("storage"))
-    storage = versions[0]["name"]
-    return tuple(_type_of(spec, version, storage) for version in versions if version.get("served"))
+    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
+    served = [version for version in spec["versions"] if version.get("served")]
+    return tuple(_type_of(spec, version, storage) for version in sorted(served, key=_maturity))
+
+
+def _maturity(version: Mapping[str, Any]) -> tuple[int, int, int, str]:
+    """Sorts v2 before v1 before v1beta2 before v1alpha1 before names of any other form."""
+    name: str = version["name"]
+    found = _VERSION.fullmatch(name)
+    if found is None:
+        return (3, 0, 0, name)
+    stage = ("", "beta", "alpha").index(found["stage"] or "")
+    return (stage, -int(found["major"]), -int(found["minor"] or 0), name)
 
 
 def _type_of(spec: Mapping[str, Any], version: Mapping[str, Any], storage: str) -> ResourceType:

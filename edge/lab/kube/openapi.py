@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from edge.lab.kube.bodies import JSON, PATCHES
 from edge.lab.kube.resources import ResourceType, builtin_catalogue
 from edge.lab.kube.schema import openapi_v3
 from edge.lab.kube.types import SiteTypes
@@ -134,16 +135,12 @@ def _operation(one: ResourceType, schema: str, method: str, action: str) -> dict
     if method in {"post", "put", "patch"}:
         words = ("dryRun", "fieldManager", "fieldValidation", *(("force",) if method == "patch" else ()))
         operation["parameters"] = [{"name": word, "in": "query", "schema": _TEXT} for word in words]
-        operation["requestBody"] = {"content": {media: {"schema": reference} for media in _media(method)}}
+        operation["requestBody"] = {"content": {media: {"schema": reference} for media in _media(method, one.custom)}}
     return operation
 
 
-def _media(method: str) -> tuple[str, ...]:
+def _media(method: str, custom: bool) -> tuple[str, ...]:
+    """What a write may be sent as. From this list kubectl learns that custom kinds take no strategic merge patch."""
     if method != "patch":
-        return ("application/json",)
-    return (
-        "application/apply-patch+yaml",
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-    )
+        return (JSON,)
+    return tuple(media for media in PATCHES if not (custom and "strategic" in media))

@@ -42,7 +42,7 @@ def decode(body: bytes) -> dict[str, Any]:
         if message is None:
             raise bad_request(f"the lab does not read {kind} ({api_version}) as protobuf; send JSON")
         return {"apiVersion": api_version, "kind": kind, **_message(envelope.get(2, b""), message)}
-    except (IndexError, ValueError, TypeError) as broken:
+    except (AttributeError, IndexError, OSError, OverflowError, TypeError, ValueError) as broken:
         raise bad_request(f"broken protobuf body: {broken}") from broken
 
 

@@ -7,9 +7,11 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from edge.lab.kube.call import Call
 from edge.lab.kube.cells import cell, since
-from edge.lab.kube.jsonpath import first
+from edge.lab.kube.jsonpath import find
 from edge.lab.kube.resources import Column, ResourceType
 
 Obj = dict[str, Any]
@@ -58,12 +60,16 @@ def row(resource: ResourceType, obj: Obj, include: str, now: datetime) -> dict[s
 def _cell(column: Column, obj: Obj, now: datetime) -> Any:
     if column.cell:
         return cell(column.cell)(obj, now)
-    value = first(obj, column.path)
+    values = find(obj, column.path)
+    if not values or values[0] is None:
+        return column.default
     if column.type == "date":
-        return since(value, now) if value else None
-    if isinstance(value, bool) and column.type != "boolean":
-        return str(value).lower()
-    return column.default if value is None else value
+        return since(values[0], now)
+    return " ".join(map(_text, values)) if column.type == "string" else values[0]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def metadata_only(obj: Obj) -> Obj:
