@@ -14,7 +14,8 @@ from edge.errors import InvalidInput
 def public_key_of(private_pem: str) -> str:
     """Base64 of DER SEQUENCE(n, e) of an RSA private key in PEM. Raises InvalidInput; the error never shows the key."""
     try:
-        key = load_pem_private_key(private_pem.encode(), password=None)
+        # Proving that the factors are primes costs as much as making the key, and only the public half is used here.
+        key = load_pem_private_key(private_pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, RSAPrivateKey):
