@@ -12,10 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from deployments.local.platform import Addresses, LocalPlatform
 from edge.lab import process
 from edge.lab.layout import Layout
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
 
