@@ -32,6 +32,12 @@ def test_an_unknown_token_is_401(site: Site) -> None:
     assert (reply.code, reply.body["reason"]) == (401, "Unauthorized")
 
 
+@pytest.mark.parametrize("token", [b"\xff\xfe.x", b"a.b.c", b".", b"a" * 9_000], ids=range(4))
+def test_a_token_of_any_shape_is_just_unknown(site: Site, token: bytes) -> None:
+    reply = site.http.get(site.url + CM, headers={b"authorization": b"Bearer " + token})
+    assert reply.status_code == 401
+
+
 def test_without_a_token_only_health_and_version_are_told(site: Site) -> None:
     for path in ("/healthz", "/livez", "/readyz", "/version"):
         assert site.http.get(site.url + path, headers={"authorization": ""}).status_code == 200

@@ -51,7 +51,7 @@ class Site:
 
     def _service_account(self, token: str) -> User | None:
         body, _, signature = token.rpartition(".")
-        if not body or not hmac.compare_digest(signature, self._signature(body)):
+        if not body or not hmac.compare_digest(signature.encode(), self._signature(body).encode()):
             return None
         claims = orjson.loads(_decoded(body.partition(".")[2]))
         if claims["exp"] <= self.store.now().timestamp():
