@@ -41,6 +41,11 @@ def spawn(argv: Sequence[str], *, env: Mapping[str, str], log: Path, cwd: Path |
     return Started(pid=child.pid, since=start_time(child.pid) or "")
 
 
+def this_process() -> Started:
+    """The process that asks."""
+    return Started(pid=os.getpid(), since=start_time(os.getpid()) or "")
+
+
 def start_time(pid: int) -> str | None:
     """When the process started, in the system's own words; None when there is no such process, or only its remains."""
     stat = Path(f"/proc/{pid}/stat")

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Azure subscription id. None: sites are not connected to Azure Arc."""
     arc_resource_group: str = "edge"
     arc_location: str = "westeurope"
+    arc_key_bits: int = 4096
+    """Size of the agents' RSA key: 2048, 3072 or 4096."""
     arc_endpoint: str = "https://management.azure.com"
     arc_ca_file: Path | None = None
     """CA file for the endpoint; None: the public ones."""

@@ -80,7 +80,7 @@ class ArcConnection:
         return home is not None and self.arc.get(home) is not None
 
     def _connect_as_new(self, work: str, target: ArcTarget, site: Site, platform: ClusterPlatform) -> None:
-        private_key = new_key()
+        private_key = new_key(self.subscription.key_bits)
         with self._undoing(target, site):
             public_key = public_key_of(private_key)
             resource = self.arc.put(target, public_key, onboarding_tags(work), platform=platform)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ class LocalPlatform:
         self._state = self.home / "platform.json"
         self._started: dict[str, Started] = self._read_started()
 
-    def start(self, *, sites: int, scenario: str | None) -> Addresses:
-        """Bring everything up and wait until it answers.
+    def start(self, *, sites: int, scenario: str | None, settings: Mapping[str, str] | None = None) -> Addresses:
+        """Bring everything up and wait until it answers. `settings` are `EDGE_*` that the blocks are made from.
 
         Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer.
         """
@@ -68,7 +68,7 @@ class LocalPlatform:
         self.home.mkdir(parents=True, exist_ok=True)
         lab = self._start_lab(sites, scenario)
         addresses = self._addresses(lab)
-        env = {**os.environ, **addresses.environment, **self._secrets(addresses)}
+        env = {**os.environ, **addresses.environment, **self._secrets(addresses), **(settings or {})}
         self._start_server(addresses, env)
         self.say("telling Prefect about blocks, work pools and deployments")
         self._run([sys.executable, "-m", "deployments.apply"], env)

@@ -23,7 +23,7 @@ import orjson
 
 from edge.errors import CredentialRejected, InvalidInput, NotFound, NotYet, OperationFailed, SiteUnreachable
 from edge.lab.layout import LabConfig, Layout
-from edge.lab.proc import ProcessId, alive
+from edge.processes import Started, is_running
 
 START_S = 60.0
 STOP_S = 20.0
@@ -61,7 +61,7 @@ def stop(layout: Layout) -> bool:
     for word, patience in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
         if _end(process, word, patience):
             return True
-    raise NotYet("the lab does not end", pid=process["pid"])
+    raise NotYet("the lab does not end", pid=process.pid)
 
 
 def forget(layout: Layout) -> None:
@@ -74,13 +74,13 @@ def forget(layout: Layout) -> None:
         layout.clock.unlink(missing_ok=True)
 
 
-def running(layout: Layout) -> ProcessId | None:
+def running(layout: Layout) -> Started | None:
     """The process of the lab in this folder, if it runs."""
     try:
-        process: ProcessId = orjson.loads(layout.pid.read_bytes())
+        process = Started.model_validate(orjson.loads(layout.pid.read_bytes()))
     except (OSError, ValueError):
         return None
-    return process if alive(process) else None
+    return process if is_running(process) else None
 
 
 def describe(layout: Layout) -> dict[str, Any]:
@@ -171,11 +171,11 @@ def _read_line(pipe: int, within_s: float) -> bytes | None:
     return got
 
 
-def _end(process: ProcessId, word: signal.Signals, patience: float) -> bool:
-    if alive(process):
-        os.kill(process["pid"], word)
+def _end(process: Started, word: signal.Signals, patience: float) -> bool:
+    if is_running(process):
+        os.kill(process.pid, word)
     until = time.monotonic() + patience
-    while alive(process):
+    while is_running(process):
         if time.monotonic() > until:
             return False
         time.sleep(_POLL_S)

@@ -26,7 +26,6 @@ from edge.lab.controllers.engine import Engine
 from edge.lab.controllers.stages import read_stages
 from edge.lab.layout import LabConfig, Layout
 from edge.lab.persistence import Shelf, put
-from edge.lab.proc import this_process
 from edge.lab.scenario import read_scenario
 from edge.lab.server import LabApp, LabServer, server_config
 from edge.lab.sites import LabSite
@@ -34,6 +33,7 @@ from edge.lab.summary import summary, write_kubeconfigs
 from edge.lab.timers import Timers
 from edge.lab.weather import FaultKind
 from edge.lab.world import World
+from edge.processes import this_process
 
 _HOST = "127.0.0.1"
 
@@ -93,7 +93,7 @@ class Lab:
         self._keep_clock()
         said = summary(self.world, self.layout, self.url, self._azure.facts(self.url))
         put(self.layout.port, str(self._socket.getsockname()[1]).encode())
-        put(self.layout.pid, orjson.dumps(this_process()))
+        put(self.layout.pid, orjson.dumps(this_process().model_dump()))
         put(self.layout.summary, orjson.dumps(said, option=orjson.OPT_INDENT_2))
         on_ready(said)
 

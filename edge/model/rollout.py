@@ -18,8 +18,8 @@ CountOrPercent = Annotated[str, StringConstraints(pattern=r"^(\d{1,6}|(100|\d{1,
 class Strategy(Value):
     """How a rollout goes over its cohort.
 
-    The canary is a wave of its own in front with a budget of zero. `waves` are the sizes of the waves after it; whatever is left
-    goes into one last wave. `failure_budget` is how many sites may fail over the whole rollout before it stops.
+    The canary is a wave of its own in front with a budget of zero. `waves` are the sizes of the waves after it; what is
+    left goes into one last wave. `failure_budget` is how many sites may fail over the whole rollout before it stops.
     `site_deadline_s` is how long one site may take from the first request to healthy, in seconds.
     """
 
@@ -42,7 +42,7 @@ class Wave(Value):
 class RolloutPlan(Value):
     """What will happen: frozen at start, so that a restart goes on with the same cohort.
 
-    `digest` is the SHA-256 of the stamp's content; `parameters` are what was given for all sites and never hold secrets.
+    `digest` is the SHA-256 of the stamp's content; `parameters` were given for all sites and never hold secrets.
     """
 
     rollout_id: str

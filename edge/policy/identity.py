@@ -55,7 +55,7 @@ def check_identity(registration: Registration, *, trusted: Sequence[str], now: d
 
 
 def refuse_contested(claims: Sequence[Registration], *, trusted: Sequence[str], now: datetime) -> None:
-    """Raise IdentityRefused (`key-changed`) when another certificate for the same device is as good as the one on record.
+    """Raise IdentityRefused (`key-changed`) when another certificate for the device is as good as the one on record.
 
     A claim that does not verify is ignored: otherwise anybody could keep a device out by naming its id.
     """
