@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 import typer
 
-TOPICS = {
-    "lab": "A pretend fleet that speaks the real protocols.",
-    "site": "Sites: import, list, show.",
-    "device": "Devices: list, show.",
-    "stamp": "Stamps: validate, plan, roll out.",
-    "rollout": "Rollouts: list, status.",
-    "audit": "The audit trail: verify.",
-    "gateway": "The way in for device registrations.",
-    "platform": "Everything on this machine: up, down, demo.",
-}
+from edge.cli import audit, device, gateway, lab, platform, rollout, site, stamp
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,9 +13,17 @@ app = typer.Typer(
     help="Run the life of a fleet of edge Kubernetes clusters.",
 )
 
-for _topic, _help in TOPICS.items():
-    if importlib.util.find_spec(f"edge.cli.{_topic}"):
-        app.add_typer(importlib.import_module(f"edge.cli.{_topic}").app, name=_topic, help=_help, no_args_is_help=True)
+for _name, _topic, _help in (
+    ("lab", lab.app, "A pretend fleet that speaks the real protocols."),
+    ("site", site.app, "Sites: import, list, show."),
+    ("device", device.app, "Devices: list, show."),
+    ("stamp", stamp.app, "Stamps: validate, plan, roll out."),
+    ("rollout", rollout.app, "Rollouts: list, status."),
+    ("audit", audit.app, "The audit trail: verify."),
+    ("gateway", gateway.app, "The way in for device registrations."),
+    ("platform", platform.app, "Everything on this machine: up, down, demo, bench."),
+):
+    app.add_typer(_topic, name=_name, help=_help, no_args_is_help=True)
 
 
 def main() -> None:
