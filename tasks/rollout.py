@@ -16,7 +16,7 @@ from blocks.ledger import EdgeLedger
 from blocks.load import load
 from edge.clients.files import find_stamp, read_stamp_folder
 from edge.clients.kubernetes import SiteClient
-from edge.errors import EdgeError, InvalidInput, SiteSilent, SiteUnreachable, Transient
+from edge.errors import EdgeError, InvalidInput, NotYet, SiteSilent, SiteUnreachable, Transient
 from edge.ledger import Ledger
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
@@ -148,7 +148,10 @@ def _in_a_slot(job: RolloutJob, name: str) -> Outcome:
 
 
 def _may_pass(outcome: Outcome) -> bool:
-    return outcome.status is Status.FAILED and outcome.cause is not None and outcome.cause.transient
+    """Whether a second try may help. A site that did not become healthy has had all the time it may take."""
+    if outcome.status is not Status.FAILED or outcome.cause is None:
+        return False
+    return outcome.cause.transient and outcome.cause.code != NotYet.code
 
 
 def _try_again(outcomes: Sequence[Outcome]) -> Transient:

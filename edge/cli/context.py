@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ def has_server() -> bool:
 
 def open_ledger() -> Ledger:
     """The ledger: of the block `default` with a server at `PREFECT_API_URL`, else of `EDGE_LEDGER_URL`."""
+    # Prefect sends an event when a block is read, and warns while a command that ends waits for it to be gone.
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
     from blocks.ledger import EdgeLedger  # noqa: PLC0415 - Prefect takes a second to import
     from blocks.load import load  # noqa: PLC0415 - as above
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -17,10 +18,12 @@ from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, errors, invalid, progre
 from edge.cli.rollout import rollout_table
 from edge.cli.site import pairs
 from edge.clients.files import find_stamp, read_stamp_folder, read_text
-from edge.errors import NotFound, OperationFailed
+from edge.errors import InvalidInput, NotFound, OperationFailed
 from edge.model.rollout import Rollout, RolloutState, Strategy
-from edge.model.site import SiteSelector
+from edge.model.site import Site, SiteSelector
 from edge.model.stamp import Stamp
+from edge.policy.parameters import site_parameters
+from edge.policy.render import render
 from edge.policy.site import select_sites
 from edge.policy.stamp import parse_stamp
 from edge.policy.yaml_text import parse_yaml
@@ -44,14 +47,31 @@ def read_strategy(file: Path | None) -> Strategy:
         raise invalid(error, file=str(file)) from error
 
 
-def find_recorded(ledger: Ledger, stamp: str) -> Stamp:
-    """The stamp that is meant, recorded in the ledger so that a worker elsewhere finds it."""
+def read_stamp(path: str) -> Stamp:
+    """The stamp in a folder, or of this name. Raises InvalidInput, also when it is not there."""
+    try:
+        return parse_stamp(read_stamp_folder(find_stamp(path, Settings().stamp_folders)))
+    except NotFound as missing:
+        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
+
+
+def find_meant(ledger: Ledger, stamp: str) -> Stamp:
+    """The stamp that is meant: `name@version` of the ledger, else a folder or a name. Raises InvalidInput."""
     name, at, version = stamp.partition("@")
-    if at:
+    if not at:
+        return read_stamp(stamp)
+    try:
         return ledger.stamps.get(name, version)
-    found = parse_stamp(read_stamp_folder(find_stamp(stamp, Settings().stamp_folders)))
-    ledger.stamps.record(found)
-    return found
+    except NotFound as missing:
+        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
+
+
+def find_cohort(ledger: Ledger, selector: SiteSelector) -> tuple[Site, ...]:
+    """The sites that are meant. Raises InvalidInput when there are none."""
+    cohort = select_sites(ledger.sites.list(), selector)
+    if not cohort:
+        raise InvalidInput("No site matches", field="sites", value=selector.model_dump_json(exclude_defaults=True))
+    return cohort
 
 
 @speaks
@@ -73,25 +93,34 @@ def roll_out(
     selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
     chosen = read_strategy(strategy)
     given = pairs(set_ or [], "--set")
+    start = _start_here if here or not has_server() else _start_on_pool
     with open_ledger() as ledger:
-        meant = find_recorded(ledger, stamp)
-        names = tuple(found.name for found in select_sites(ledger.sites.list(), selector))
+        meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
+        for found in cohort:
+            render(meant, site_parameters(found, given))
+        ledger.stamps.record(meant)  # a worker elsewhere finds it there
         parameters = {
             "stamp": f"{meant.name}@{meant.version}",
             "sites": selector.model_dump(mode="json", exclude_defaults=True),
             "parameters": given,
             "strategy": chosen.model_dump(mode="json"),
         }
-        start = _start_here if here or not has_server() else _start_on_pool
-        with _watching(ledger, meant, names):
-            said = start(parameters)
-        rollout = _newest(ledger, meant, names)
-        if rollout is None or rollout.state is RolloutState.RUNNING:
-            raise OperationFailed(f"The run ended without a result: {said}", stamp=f"{meant.name}@{meant.version}")
+        rollout = _carry_out(ledger, meant, tuple(found.name for found in cohort), partial(start, parameters))
         tally = ledger.rollouts.tally(rollout.plan.rollout_id)
     emit(rollout.model_dump(mode="json"), rollout_table(rollout, tally), as_json=as_json)
     if rollout.state is not RolloutState.SUCCEEDED:
         raise typer.Exit(BAD_OUTCOME)
+
+
+def _carry_out(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], start: Callable[[], str]) -> Rollout:
+    """Start the run, wait for it, and answer the rollout that it ended. Raises OperationFailed when it ended none."""
+    before = _newest(ledger, stamp, sites)
+    with _watching(ledger, stamp, sites):
+        said = start()
+    rollout = _newest(ledger, stamp, sites)
+    if rollout is None or rollout.state is RolloutState.RUNNING or rollout == before:
+        raise OperationFailed(f"The run ended without a result: {said}", stamp=f"{stamp.name}@{stamp.version}")
+    return rollout
 
 
 def _start_here(parameters: dict[str, Any]) -> str:

@@ -11,10 +11,8 @@ from rich.table import Table
 
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
-from edge.cli.roll_out import read_strategy, roll_out
+from edge.cli.roll_out import find_cohort, find_meant, read_stamp, read_strategy, roll_out
 from edge.cli.site import pairs
-from edge.clients.files import find_stamp, read_stamp_folder
-from edge.errors import InvalidInput, NotFound
 from edge.model.kube import KubeObject
 from edge.model.rollout import RolloutPlan, Strategy
 from edge.model.site import Site, SiteSelector
@@ -23,9 +21,6 @@ from edge.policy.apply_order import phases
 from edge.policy.parameters import sample_parameters, site_parameters
 from edge.policy.render import render
 from edge.policy.rollout import plan_rollout
-from edge.policy.site import select_sites
-from edge.policy.stamp import parse_stamp
-from edge.settings import Settings
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
@@ -47,7 +42,7 @@ def validate(
 
     Parameters without a default get a sample value; one that has a pattern needs --set.
     """
-    stamp = _read(path)
+    stamp = read_stamp(path)
     objects = render(stamp, sample_parameters(stamp, pairs(set_ or [], "--set")))
     emit({**_summary(stamp), "objects": _rows(objects)}, _objects(stamp, objects), as_json=as_json)
     if not as_json and stamp.parameters:
@@ -73,10 +68,7 @@ def plan(
     selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
     chosen, given = read_strategy(strategy), pairs(set_ or [], "--set")
     with open_ledger() as ledger:
-        meant = _find(ledger, stamp)
-        cohort = select_sites(ledger.sites.list(), selector)
-        if not cohort:
-            raise InvalidInput("No site matches", field="sites", value=selector.model_dump_json(exclude_defaults=True))
+        meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
         rendered = [render(meant, site_parameters(found, given)) for found in cohort]
         begun = _begun(ledger, meant, cohort, given)
         made = begun or _new(ledger, meant, cohort, chosen, given)
@@ -84,19 +76,6 @@ def plan(
     emit(data, _waves(made, cohort, goes_on=begun is not None), as_json=as_json)
     if not as_json:
         emit(None, _objects(meant, rendered[0]), as_json=False)
-
-
-def _read(path: str) -> Stamp:
-    """The stamp in a folder, or of this name. A stamp that is not there is wrong input."""
-    try:
-        return parse_stamp(read_stamp_folder(find_stamp(path, Settings().stamp_folders)))
-    except NotFound as missing:
-        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
-
-
-def _find(ledger: Ledger, stamp: str) -> Stamp:
-    name, at, version = stamp.partition("@")
-    return ledger.stamps.get(name, version) if at else _read(stamp)
 
 
 def _begun(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], given: Mapping[str, str]) -> RolloutPlan | None:
