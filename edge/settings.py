@@ -5,19 +5,30 @@ Nothing below this file reads the environment. In a Prefect deployment the block
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from edge.errors import InvalidInput
+
+PREFIX = "EDGE_"
+_SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys")
 
 
 class Settings(BaseSettings):
     """Where the platform keeps things, and what it may use. Every field is `EDGE_` and its name in capitals.
 
-    `home` defaults to `~/.edge`; what is None below is found in it, or is not used.
+    `home` defaults to `~/.edge`; what is None below is found in it, or is not used. Raises InvalidInput naming the
+    variable of the environment that is wrong.
     """
 
-    model_config = SettingsConfigDict(env_prefix="EDGE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     home: Path = Field(default_factory=lambda: Path.home() / ".edge")
     ledger_url: SecretStr | None = None
@@ -36,8 +47,8 @@ class Settings(BaseSettings):
     """Azure subscription id. None: sites are not connected to Azure Arc."""
     arc_resource_group: str = "edge"
     arc_location: str = "westeurope"
-    arc_key_bits: int = 4096
-    """Size of the agents' RSA key: 2048, 3072 or 4096."""
+    arc_key_bits: Annotated[Literal[2048, 3072, 4096], BeforeValidator(int)] = 4096
+    """Size of the agents' RSA key."""
     arc_endpoint: str = "https://management.azure.com"
     arc_ca_file: Path | None = None
     """CA file for the endpoint; None: the public ones."""
@@ -45,6 +56,15 @@ class Settings(BaseSettings):
     """Bearer tokens that senders of events may use (a JSON list)."""
     gateway_hmac_keys: tuple[SecretStr, ...] = ()
     """Keys that senders of events may sign with (a JSON list)."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_context=False)[0]
+            raise _wrong(str(fault["loc"][0]), fault["msg"]) from error
+        except SettingsError as error:
+            raise _wrong(_field_in(str(error)), "This setting must be JSON") from error
 
     @property
     def ledger(self) -> str:
@@ -63,3 +83,14 @@ class Settings(BaseSettings):
     def credentials_folder(self) -> Path:
         """Folder with one kubeconfig per site."""
         return self.credentials or self.home / "credentials"
+
+
+def _wrong(field: str, what: str) -> InvalidInput:
+    """The variable and what it holds, unless that may be a secret."""
+    name = f"{PREFIX}{field}".upper()
+    return InvalidInput(what, field=name, value=None if field in _SECRET else os.environ.get(name))
+
+
+def _field_in(said: str) -> str:
+    """The field that a message of pydantic-settings puts in quotes; its error has it nowhere else."""
+    return said.partition('"')[2].partition('"')[0]
