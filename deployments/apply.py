@@ -10,14 +10,18 @@ import argparse
 import logging
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
+from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate, WorkPoolCreate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.settings import get_current_settings
 from prefect.workers.process import ProcessWorker
 
 from blocks.admission import DeviceAdmission
@@ -25,33 +29,47 @@ from blocks.arc import ArcSubscription
 from blocks.credentials import SiteCredentials
 from blocks.gateway import GatewaySecret
 from blocks.ledger import EdgeLedger
+from blocks.load import server_fault
+from edge.errors import EdgeError, InvalidInput, OperationFailed
 from edge.settings import Settings
 
 HERE = Path(__file__).parent
 PREFECT_FILE = HERE.parent / "prefect.yaml"
 BLOCKS = (EdgeLedger, SiteCredentials, ArcSubscription, GatewaySecret, DeviceAdmission)
 
+BAD_OUTCOME, BAD_INPUT = 1, 2
+
 log = logging.getLogger("deployments.apply")
 
 
 def apply(settings: Settings, *, overwrite_blocks: bool = False) -> None:
-    """Bring the server at `PREFECT_API_URL` to what this folder and `prefect.yaml` say."""
-    with get_client(sync_client=True) as client:
-        apply_blocks(settings, overwrite=overwrite_blocks)
-        apply_work_pools(client)
-        apply_limits(client)
-        apply_automations(client)
+    """Bring the server at `PREFECT_API_URL` to what this folder and `prefect.yaml` say.
+
+    Raises InvalidInput without a server and for a setting that is wrong, and nothing is changed then; ServerFault when
+    the server does not answer.
+    """
+    if get_current_settings().api.url is None:  # Prefect's client would start a server of its own, and end it again
+        raise InvalidInput("No Prefect server is configured", field="PREFECT_API_URL")
+    blocks = [kind.from_settings(settings) for kind in BLOCKS]
+    try:
+        with get_client(sync_client=True) as client:
+            apply_blocks(blocks, overwrite=overwrite_blocks)
+            apply_work_pools(client)
+            apply_limits(client)
+            apply_automations(client)
+    except httpx.HTTPError as error:
+        raise server_fault(error) from error
     apply_deployments()
 
 
-def apply_blocks(settings: Settings, *, overwrite: bool) -> None:
+def apply_blocks(blocks: Iterable[Block], *, overwrite: bool) -> None:
     """Register the block types and make the documents named `default` that are missing."""
-    for kind in BLOCKS:
-        kind.register_type_and_schema()
+    for block in blocks:
+        block.register_type_and_schema()
         try:
-            kind.from_settings(settings).save("default", overwrite=overwrite)
+            block.save("default", overwrite=overwrite)
         except ValueError:
-            log.info("Block %s/default is there already", kind.get_block_type_slug())
+            log.info("Block %s/default is there already", block.get_block_type_slug())
 
 
 def apply_work_pools(client: SyncPrefectClient) -> None:
@@ -92,7 +110,8 @@ def apply_deployments() -> None:
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PREFECT_FILE.parent)  # noqa: S603 - our own
     if done.returncode != 0:
-        raise SystemExit(f"prefect deploy failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        said = f"{done.stdout}\n{done.stderr}"
+        raise OperationFailed("`prefect deploy` failed", status=done.returncode, said=said)
 
 
 def _documents(folder: Path) -> list[dict[str, Any]]:
@@ -100,12 +119,16 @@ def _documents(folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Entry point of `python -m deployments.apply`."""
+    """Entry point of `python -m deployments.apply`. Exit code 2 when the input is wrong, 1 when it did not work."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--overwrite-blocks", action="store_true", help="replace blocks by what EDGE_* says")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    apply(Settings(), overwrite_blocks=arguments.overwrite_blocks)
+    try:
+        apply(Settings(), overwrite_blocks=arguments.overwrite_blocks)
+    except EdgeError as error:
+        log.error("%s: %s", error.code, error)
+        sys.exit(BAD_INPUT if isinstance(error, InvalidInput) else BAD_OUTCOME)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.site import Site, SiteState
 from edge.model.step import Detail, StepKey
-from edge.policy.assignment import assign, parse_rules
+from edge.policy.assignment import assign
 from edge.policy.baseline import baseline_faults, baseline_objects
 from edge.policy.identity import check_identity, refuse_contested
 from edge.policy.onboarding import onboarding_work
@@ -50,8 +50,8 @@ class OnboardingJob:
     ) -> None:
         self.ledger = ledger
         self.credentials = credentials
-        self.trusted = [admission.trusted] if admission.trusted else []
-        self.rules = parse_rules(admission.rules, origin="assignment rules")
+        self.trusted = admission.anchors()
+        self.rules = admission.assignment_rules()
         self.arc = arc
 
     def key(self, device: Device, step: str) -> StepKey:
@@ -61,7 +61,10 @@ class OnboardingJob:
 
 @contextmanager
 def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
-    """What onboarding works with. `blocks` names the blocks `ledger`, `credentials`, `admission` and `arc`."""
+    """What onboarding works with. `blocks` names the blocks `ledger`, `credentials`, `admission` and `arc`.
+
+    Raises InvalidInput when one of them cannot be used: no device is touched then, and the registrations wait.
+    """
     subscription = load(ArcSubscription, blocks["arc"])
     credentials = load(SiteCredentials, blocks["credentials"])
     admission = load(DeviceAdmission, blocks["admission"])
