@@ -45,8 +45,17 @@ def open_engine(text: str) -> Engine:
 def _parse(text: str) -> URL:
     try:
         return make_url(text)
-    except exc.ArgumentError as theirs:
-        raise InvalidInput("Not an SQLAlchemy URL", field="ledger_url") from theirs
+    except (exc.ArgumentError, ValueError):  # theirs repeats what it could not read, which may be the password
+        remedy = "Write the characters @ : / of a password as %40 %3A %2F"
+        raise InvalidInput("Not an SQLAlchemy URL", remedy=remedy, field="ledger_url") from None
+
+
+def place_of(text: str) -> str:
+    """The file, or the host, port and name of the database, at a URL that can be used; never a password."""
+    url = _parse(text)
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    return f"{url.host or 'localhost'}:{url.port or 5432}/{url.database or ''}"
 
 
 def _json(value: object) -> str:
@@ -72,9 +81,9 @@ def _sqlite(url: URL) -> Engine:
     level = str(url.query.get("synchronous", "normal")).lower()
     if level not in _SYNCHRONOUS:
         raise InvalidInput("Not a level of synchronous", field="ledger_url", value=level)
+    patience = {"timeout": _seconds(str(url.query.get("timeout", BUSY_S)))}
     _make_file(Path(url.database))
-    patience = {} if "timeout" in url.query else {"timeout": BUSY_S}
-    engine = _engine(url.difference_update_query(["synchronous"]), connect_args=patience)
+    engine = _engine(url.difference_update_query(["synchronous", "timeout"]), connect_args=patience)
 
     @event.listens_for(engine, "connect")
     def _connected(connection: sqlite3.Connection, _record: object) -> None:
@@ -89,6 +98,13 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as theirs:
+        raise InvalidInput("Not a number of seconds", field="ledger_url", value=text) from theirs
 
 
 def _make_file(path: Path) -> None:

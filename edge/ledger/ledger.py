@@ -9,9 +9,10 @@ from typing import Self
 
 from sqlalchemy import text
 
+from edge.errors import EdgeError
 from edge.ledger.audit import Audit
 from edge.ledger.devices import Devices
-from edge.ledger.engine import open_engine, utc_now
+from edge.ledger.engine import open_engine, place_of, utc_now
 from edge.ledger.inbox import Inbox
 from edge.ledger.migrate import prepare
 from edge.ledger.rollouts import Rollouts
@@ -52,8 +53,10 @@ class Ledger:
         engine = open_engine(url)
         try:
             prepare(engine, migrate=migrate)
-        except BaseException:
+        except BaseException as error:
             engine.dispose()
+            if isinstance(error, EdgeError):
+                error.where.setdefault("ledger", place_of(url))
             raise
         return cls(Store(engine, now, actor))
 

@@ -32,6 +32,9 @@ def sqlite(path: Path, query: str = "") -> str:
         pytest.param("sqlite:///:memory:", "ledger_url", id="memory-by-name"),
         pytest.param("me:hunter2 what is this", "ledger_url", id="no-url"),
         pytest.param("sqlite:///ledger.db?synchronous=off", "ledger_url", id="not-durable"),
+        pytest.param("sqlite:///ledger.db?timeout=soon", "ledger_url", id="patience-is-no-number"),
+        pytest.param("postgresql://me:hunter2@host:hunter2/edge", "ledger_url", id="port-is-no-number"),
+        pytest.param("postgresql://me:hunter2/x@host/edge", "ledger_url", id="password-not-escaped"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, field: str) -> None:
@@ -39,6 +42,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, fie
         Ledger.open(url)
     assert refused.value.where["field"] == field
     assert "hunter2" not in str(refused.value)
+    assert "hunter2" not in str(refused.value.__cause__)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -51,8 +55,9 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"a letter to a friend" * 100)
-    with pytest.raises(LedgerMismatch):
+    with pytest.raises(LedgerMismatch) as refused:
         Ledger.open(sqlite(path))
+    assert refused.value.where["ledger"] == str(path)
     assert path.read_bytes() == b"a letter to a friend" * 100
 
 
@@ -79,7 +84,8 @@ def test_sqlite_is_as_durable_as_asked_and_writes_ahead(tmp_path: Path, query: s
 
 def test_a_server_that_is_away_is_a_busy_ledger() -> None:
     with pytest.raises(LedgerBusy) as busy:
-        Ledger.open("postgresql://me:hunter2@127.0.0.1:1/edge")
+        Ledger.open("postgresql://me:hunter2@127.0.0.1:1/edge?sslpassword=hunter2")
+    assert busy.value.where["ledger"] == "127.0.0.1:1/edge"
     assert "hunter2" not in str(busy.value)
 
 
