@@ -34,7 +34,7 @@ def sqlite(path: Path, query: str = "") -> str:
         pytest.param("sqlite:///ledger.db?synchronous=off", "ledger_url", id="not-durable"),
         pytest.param("sqlite:///ledger.db?timeout=soon", "ledger_url", id="patience-is-no-number"),
         pytest.param("postgresql://me:hunter2@host:hunter2/edge", "ledger_url", id="port-is-no-number"),
-        pytest.param("postgresql://me:hunter2/x@host/edge", "ledger_url", id="password-not-escaped"),
+        pytest.param("postgresql://me:x@hunter2@host/edge", "ledger_url", id="password-not-escaped"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url: str, field: str) -> None:
