@@ -18,7 +18,7 @@ from edge.clients.files import find_stamp, read_stamp_folder
 from edge.clients.kubernetes import SiteClient
 from edge.errors import EdgeError, InvalidInput, NotYet, SiteSilent, SiteUnreachable, Transient
 from edge.ledger import Ledger
-from edge.model.kube import KubeObject, ObjectRef
+from edge.model.kube import KubeObject
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.rollout import RolloutPlan, RolloutState, Strategy, Wave, WaveVerdict
 from edge.model.site import Site, SiteSelector
@@ -131,10 +131,11 @@ def stamp_sites(job: RolloutJob, sites: tuple[str, ...]) -> int:
     """
     first_try = runtime.task_run.run_count <= 1
     todo = sites if first_try else tuple(site for site in sites if site not in job.outcomes())
-    outcomes = [_in_a_slot(job, site) for site in todo]
-    again = [outcome for outcome in outcomes if first_try and _may_pass(outcome)]
-    for outcome in outcomes:
-        if outcome not in again:
+    again: list[Outcome] = []
+    for outcome in (_in_a_slot(job, site) for site in todo):
+        if first_try and _may_pass(outcome):
+            again.append(outcome)
+        else:
             job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
     if again:
         raise _try_again(again)
@@ -167,9 +168,12 @@ def stamp_site(job: RolloutJob, site: Site) -> Outcome:
     try:
         objects = render(job.stamp, site_parameters(site, job.plan.parameters))
         with job.credentials.client(site.name) as client:
-            job.ledger.steps.once(job.key(site.name, APPLY), partial(apply_objects, client, objects))
+            answers: list[KubeObject] = []
+            job.ledger.steps.once(job.key(site.name, APPLY), partial(apply_objects, client, objects, answers))
             within_s = job.plan.strategy.site_deadline_s - (monotonic() - started)
-            job.ledger.steps.once(job.key(site.name, HEALTH), partial(await_health, client, objects, within_s))
+            job.ledger.steps.once(
+                job.key(site.name, HEALTH), partial(await_health, client, answers or objects, within_s)
+            )
     except (SiteUnreachable, SiteSilent) as away:
         status = offline_status(away, site.when_offline)
         return ended(status=status, cause=Cause.of(away), seconds=monotonic() - started)
@@ -178,10 +182,11 @@ def stamp_site(job: RolloutJob, site: Site) -> Outcome:
     return ended(status=Status.SUCCEEDED, seconds=monotonic() - started)
 
 
-def apply_objects(client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
-    """Apply in phases: a custom resource definition is served before its objects come."""
+def apply_objects(client: SiteClient, objects: Sequence[KubeObject], answers: list[KubeObject]) -> Detail:
+    """Apply in phases: a custom resource definition is served before its objects come. The site's answers are added."""
     for phase in phases(objects):
         applied = [client.apply(obj) for obj in phase]
+        answers.extend(applied)
         definitions = [obj for obj in applied if obj["kind"] == "CustomResourceDefinition"]
         if definitions:
             client.wait_for(definitions, health_of, within_s=SERVED_WITHIN_S)
@@ -189,8 +194,11 @@ def apply_objects(client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
 
 
 def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: float) -> Detail:
-    """Wait until every object is Current. Raises NotYet in the end, OperationFailed when one has failed."""
-    client.wait_for([ObjectRef.of(obj) for obj in objects], health_of, within_s=max(within_s, 1.0))
+    """Wait until every object is Current; what the site answered to an apply may show that it is already.
+
+    Raises NotYet in the end, OperationFailed when one has failed.
+    """
+    client.wait_for(objects, health_of, within_s=max(within_s, 1.0))
     return {"objects": len(objects)}
 
 
