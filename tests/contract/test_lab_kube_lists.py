@@ -55,6 +55,24 @@ def test_selectors_select(site: Site, query: str, names: list[str]) -> None:
     assert _names(site.get(f"{CM}?{query}")) == names
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("limit=\u00b2", id="no-plain-digits"),
+        pytest.param(f"limit={'9' * 5000}", id="too-many-digits"),
+        pytest.param("resourceVersion=x", id="no-revision"),
+        pytest.param("resourceVersion=-1", id="negative-revision"),
+        pytest.param("resourceVersion=1&resourceVersionMatch=Foo", id="unknown-match"),
+        pytest.param("watch=1&resourceVersion=x", id="watch-from-no-revision"),
+        pytest.param("watch=1&resourceVersion=\u00b2", id="watch-from-no-plain-digits"),
+        pytest.param("watch=1&timeoutSeconds=x", id="no-length-of-time"),
+    ],
+)
+def test_a_number_that_is_none_is_400(site: Site, query: str) -> None:
+    reply = site.call("GET", f"{CM}?{query}")
+    assert (reply.code, reply.body["reason"]) == (400, "BadRequest")
+
+
 @pytest.mark.parametrize("query", ["labelSelector=a b c", "fieldSelector=spec.none=1", "limit=x", "fieldSelector=what"])
 def test_a_selection_that_cannot_be_read_is_a_bad_request(site: Site, query: str) -> None:
     assert site.call("GET", f"{CM}?{query}").code == 400

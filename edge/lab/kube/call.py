@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,9 @@ class User:
     uid: str = ""
 
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_SHOWN = 40
+"""How much of a wrong value an error repeats, in characters."""
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 AUTHENTICATED = "system:authenticated"
 MASTERS = "system:masters"
@@ -69,8 +73,18 @@ class Call:
         text = self.query.get(name, "")
         if not text:
             return None
-        if not text.isdigit():
-            raise bad_request(f'invalid value for {name}: "{text}"')
+        if not _NUMBER.fullmatch(text):
+            raise bad_request(f'invalid value for {name}: "{text[:_SHOWN]}"')
+        return int(text)
+
+    @cached_property
+    def revision(self) -> int | None:
+        """The `resourceVersion` asked for; None when none is. ApiError 400 when it is no revision."""
+        text = self.query.get("resourceVersion", "")
+        if not text:
+            return None
+        if not _NUMBER.fullmatch(text):
+            raise bad_request(f"resourceVersion: Invalid value: {text[:_SHOWN]}: not a revision of this server")
         return int(text)
 
     @cached_property

@@ -57,15 +57,15 @@ class Watch:
 
     def _beginning(self) -> Iterator[bytes]:
         """What comes first: the present state, or what happened since the revision asked for, or that it is too old."""
-        version = self.call.query.get("resourceVersion", "")
+        revision = self.call.revision
         initial = self.call.query.get("sendInitialEvents", "")
-        if initial == "true" or (version in {"", "0"} and initial != "false"):
+        if initial == "true" or (not revision and initial != "false"):
             for obj in self.store.select(self.target.resource, self.target.namespace, self.wanted):
                 yield self._line("ADDED", obj)
             if initial == "true" and self.bookmarks:
                 yield self._bookmark({"k8s.io/initial-events-end": "true"})
-        elif version.isdigit():
-            yield from self._replay(int(version))
+        elif revision:
+            yield from self._replay(revision)
 
     def _replay(self, revision: int) -> Iterator[bytes]:
         if revision < self.store.oldest or revision > self.store.revision:

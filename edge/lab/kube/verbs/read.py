@@ -11,6 +11,8 @@ from edge.lab.kube.table import shape_list, shape_one
 from edge.lab.kube.verbs.write import current
 from edge.lab.kube.watch import Watch
 
+_MATCHES = ("Exact", "NotOlderThan")
+
 
 def get(site: Site, call: Call, target: Target) -> Answer:
     """One object."""
@@ -42,10 +44,13 @@ def list_objects(site: Site, call: Call, target: Target) -> Answer:
 
 
 def _check_match(call: Call) -> None:
-    match, version = call.query.get("resourceVersionMatch", ""), call.query.get("resourceVersion", "")
-    if match and not version and not call.flag("sendInitialEvents"):
+    match, revision = call.query.get("resourceVersionMatch", ""), call.revision
+    if match not in {"", *_MATCHES}:
+        known = ", ".join(f'"{word}"' for word in _MATCHES)
+        raise bad_request(f'resourceVersionMatch: Unsupported value: "{match[:40]}": supported values: {known}')
+    if match and revision is None and not call.flag("sendInitialEvents"):
         raise bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")
-    if match == "Exact" and version == "0":
+    if match == "Exact" and revision == 0:
         raise bad_request('resourceVersionMatch "Exact" is forbidden for resourceVersion "0"')
 
 
