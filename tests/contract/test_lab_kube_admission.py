@@ -64,6 +64,12 @@ def test_a_quota_on_cpu_makes_pods_say_what_they_need(site: Site) -> None:
     assert "must specify requests.cpu for: main" in reply.body["message"]
 
 
+def test_a_pod_from_before_the_quota_may_still_be_labelled(site: Site) -> None:
+    site.make(PODS, pod("older"))
+    _quota(site, requests_cpu="1", pods="1")
+    assert site.merge(f"{PODS}/older", {"metadata": {"labels": {"tier": "front"}}}).code == 200
+
+
 def test_a_limit_range_gives_defaults_and_bounds(site: Site) -> None:
     limit = {
         "type": "Container",
@@ -136,6 +142,35 @@ def test_a_pod_gets_the_priority_of_its_class(site: Site) -> None:
     body = {"metadata": {"name": "high"}, "value": 1000}
     site.make("/apis/scheduling.k8s.io/v1/priorityclasses", body)
     assert site.make(PODS, pod("p", priorityClassName="high"))["spec"]["priority"] == 1000
+
+
+JOBS = "/apis/batch/v1/namespaces/default/jobs"
+
+
+def _job(name: str) -> dict[str, Any]:
+    containers = [{"name": "main", "image": "app:1"}]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": containers}}},
+    }
+
+
+def test_a_job_selects_its_pods_by_its_own_uid(site: Site) -> None:
+    made = site.make(JOBS, _job("work"))
+    selector = made["spec"]["selector"]["matchLabels"]
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert selector == {"batch.kubernetes.io/controller-uid": made["metadata"]["uid"]}
+    assert labels["job-name"] == "work"
+    assert selector.items() <= labels.items()
+
+
+def test_a_job_applied_twice_stays_as_it_is(site: Site) -> None:
+    first = site.apply(f"{JOBS}/work", _job("work"))
+    second = site.apply(f"{JOBS}/work", _job("work"))
+    assert (first.code, second.code) == (201, 200)
+    assert first.body == second.body
 
 
 def test_a_claim_gets_the_default_storage_class(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -99,6 +100,19 @@ def _claim(store: SiteStore, obj: Obj, old: Obj | None) -> None:
                 spec["storageClassName"] = one["metadata"]["name"]
 
 
+def _job(_store: SiteStore, obj: Obj, old: Obj | None) -> None:
+    """A Job finds its pods by its own uid, unless it says that it knows better."""
+    spec = obj["spec"]
+    if old is not None or spec.get("manualSelector"):
+        return
+    uid = obj["metadata"].setdefault("uid", str(uuid.uuid4()))
+    mine = {"batch.kubernetes.io/controller-uid": uid, "controller-uid": uid}
+    named = {f"{head}job-name": obj["metadata"].get("name", "") for head in ("batch.kubernetes.io/", "")}
+    meta = spec["template"].setdefault("metadata", {})
+    meta["labels"] = {**(meta.get("labels") or {}), **mine, **named}
+    spec.setdefault("selector", {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}})
+
+
 def _secret(_store: SiteStore, obj: Obj, _old: Obj | None) -> None:
     plain = obj.pop("stringData", None)
     if plain:
@@ -123,6 +137,7 @@ _STEPS: dict[tuple[str, str], _Step] = {
     NAMESPACES: _namespace,
     PODS: _pod,
     CRDS: _crd,
+    ("batch", "jobs"): _job,
     ("", "services"): _service,
     ("", "persistentvolumeclaims"): _claim,
     ("", "persistentvolumes"): _volume,

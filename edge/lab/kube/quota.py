@@ -32,7 +32,8 @@ def check(store: SiteStore, resource: ResourceType, obj: Obj, old: Obj | None) -
     namespace = obj["metadata"].get("namespace", "")
     for one in store.list(builtin("resourcequotas"), namespace) if namespace else ():
         hard = _hard(one)
-        _must_specify(resource, obj, one["metadata"]["name"], hard)
+        if old is None:
+            _must_specify(resource, obj, one["metadata"]["name"], hard)
         before = charge(resource, old) if old else {}
         delta = {name: amount - before.get(name, Decimal(0)) for name, amount in charge(resource, obj).items()}
         wanted = {name: amount for name, amount in delta.items() if name in hard and amount > 0}

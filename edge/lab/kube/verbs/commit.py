@@ -84,7 +84,7 @@ def _drop_empty(meta: dict[str, Any]) -> None:
 
 
 def _as_if_created(site: Site, resource: ResourceType, obj: Obj) -> Obj:
-    meta = {**obj["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": site.now()}
+    meta = {"uid": str(uuid.uuid4()), **obj["metadata"], "creationTimestamp": site.now()}
     if resource.counts_generation:
         meta["generation"] = 1
     return {**obj, "metadata": meta}
