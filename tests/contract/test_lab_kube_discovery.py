@@ -114,3 +114,13 @@ def test_a_snapshot_holds_everything_and_old_watches_are_told(site: Site) -> Non
     assert again.count() == site.on_loop(site.store.count)
     assert again.get(builtin("configmaps"), "default", "kept") == site.get(f"{CM}/kept")
     assert (again.revision, again.oldest) == (data["revision"], data["revision"])
+
+
+def test_the_older_openapi_is_there_in_both_forms_and_names_no_kind(site: Site) -> None:
+    plain = site.get("/openapi/v2")
+    accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    coded = site.http.get("/openapi/v2", headers={"accept": accept})
+    assert (plain["swagger"], plain["definitions"]) == ("2.0", {})
+    assert "protobuf" in coded.headers["content-type"]
+    assert b"2.0" in coded.content
+    assert b"Kubernetes" in coded.content

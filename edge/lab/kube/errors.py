@@ -148,5 +148,8 @@ def unsupported_media(got: str, known: Sequence[str]) -> ApiError:
 
 
 def too_many(message: str, causes: Sequence[Cause]) -> ApiError:
-    """429 of an eviction that a disruption budget does not allow."""
-    return ApiError(429, "TooManyRequests", message, {"causes": list(causes)}, (("Retry-After", "10"),))
+    """429 of an eviction that a disruption budget does not allow.
+
+    Without Retry-After, as on a real server: nobody knows when it will do, and kubectl would wait in the dark.
+    """
+    return ApiError(429, "TooManyRequests", message, {"causes": list(causes)})

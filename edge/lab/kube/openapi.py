@@ -16,6 +16,8 @@ from edge.lab.kube.types import SiteTypes
 
 _SCHEMA = "#/components/schemas/"
 _TEXT = {"type": "string", "uniqueItems": True}
+_TITLE, _VERSION = "Kubernetes", "v1.37.0"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 def index(types: SiteTypes) -> bytes:
@@ -26,6 +28,24 @@ def index(types: SiteTypes) -> bytes:
         digest = _digest(document(types, group, version) or b"")
         paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
     return orjson.dumps({"paths": paths})
+
+
+def second(protobuf: bool) -> bytes:
+    """OpenAPI v2 without a type in it, as JSON or in protobuf.
+
+    Everything is in v3. kubectl looks here for a kind that v3 does not know, and only when it is told that v2 does not
+    know it either does it say what is wrong: that nobody serves this kind.
+    """
+    if not protobuf:
+        info = {"title": _TITLE, "version": _VERSION}
+        return orjson.dumps({"swagger": "2.0", "info": info, "paths": {}, "definitions": {}})
+    info_field = _field(1, _TITLE.encode()) + _field(2, _VERSION.encode())
+    return _field(1, b"2.0") + _field(2, info_field)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field of bytes, shorter than 128."""
+    return bytes((number << 3 | 2, len(content))) + content
 
 
 @lru_cache(maxsize=256)
@@ -83,7 +103,7 @@ def _document(group: str, version: str, resources: tuple[ResourceType, ...], sch
     return orjson.dumps(
         {
             "openapi": "3.0.0",
-            "info": {"title": "Kubernetes", "version": "v1.37.0"},
+            "info": {"title": _TITLE, "version": _VERSION},
             "paths": paths,
             "components": {"schemas": schemas},
         }

@@ -133,6 +133,10 @@ class SiteServer:
             aggregated = len(parts) == 1 and call.wants("APIGroupDiscoveryList")
             found = discovery.document(self.store.types, parts, aggregated)
             kind = discovery.AGGREGATED if aggregated else kind
+        elif parts == ("openapi", "v2"):
+            protobuf = "spec.v2" in call.headers.get("accept", "")
+            found = openapi.second(protobuf)
+            kind = openapi.V2_PROTOBUF if protobuf else kind
         elif parts[:2] == ("openapi", "v3"):
             found = self._openapi(parts[2:])
         if found is None:
@@ -165,7 +169,7 @@ class SiteServer:
 
 
 _PATHS = answer(
-    {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}
+    {"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}
 ).body
 
 

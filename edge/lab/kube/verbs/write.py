@@ -230,7 +230,7 @@ def merge_applied(site: Site, call: Call, target: Target, old: Obj | None, wish:
             subresource=sub,
         )
     except ApplyRefused as bad:
-        place = f"{target.namespace}/{target.name}; {resource.api_version}, Kind={resource.kind}"
+        place = f"{target.namespace}/{target.name}; {resource.group}/{resource.version}, Kind={resource.kind}"
         raise ApiError(500, "", f"failed to create typed patch object ({place}): {bad}") from bad
     except ApplyConflict as clash:
         causes = [cause(path, "FieldManagerConflict", message) for path, message in clash.causes()]
