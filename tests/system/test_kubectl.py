@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Kubectl:
 @pytest.fixture
 def kubectl(lab: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Kubectl:
     """kubectl in a fresh namespace of the lab."""
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:50].strip("-")
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[-50:].strip("-")
     made = Kubectl(lab.site(SITE).kubeconfig, tmp_path, name)
     made("create", "namespace", name)
     return made
@@ -120,6 +121,58 @@ def test_rollout_status_waits_for_new_pods_and_undo_brings_back_old_ones(kubectl
     kubectl("rollout", "undo", "deploy/web")
     kubectl("rollout", "status", "deploy/web", "--timeout=30s")
     assert kubectl("get", "deploy", "web", "-o", "jsonpath={..image}") == "shop/web:1"
+
+
+AGENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "DaemonSet",
+    "metadata": {"name": "web"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "shop/web:1"}]},
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "StatefulSet"])
+def test_undo_brings_back_the_earlier_template_of_every_workload(kubectl: Kubectl, kind: str) -> None:
+    place = f"{kind.lower()}/web"
+    kubectl("apply", "-f", "-", stdin=[{**AGENT, "kind": kind}])
+    kubectl("rollout", "status", place, "--timeout=30s")
+    kubectl("set", "image", place, "web=shop/web:2")
+    kubectl("rollout", "status", place, "--timeout=30s")
+    assert kubectl("rollout", "history", place).split()[-4:] == ["1", "<none>", "2", "<none>"]
+    assert "rolled back" in kubectl("rollout", "undo", place)
+    kubectl("rollout", "status", place, "--timeout=30s")
+    assert kubectl("get", place, "-o", "jsonpath={..image}") == "shop/web:1"
+    assert kubectl("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].spec..image}") == "shop/web:1"
+
+
+def test_drain_waits_for_the_disruption_budget_no_longer_than_it_is_told(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", stdin=LINE)
+    kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+    kubectl("create", "pdb", "guard", "--selector=app=web", "--min-available=2")
+    drain = ("drain", SITE, "--ignore-daemonsets", "--force", "--pod-selector=app=web")
+    try:
+        refused = kubectl.try_(*drain, "--timeout=1s")
+        kubectl("delete", "pdb", "guard")
+        kubectl(*drain, "--timeout=30s")
+    finally:
+        kubectl("uncordon", SITE)
+    assert refused.returncode == 1
+    assert "would violate the pod's disruption budget" in refused.stderr
+    kubectl("rollout", "status", "deploy/web", "--timeout=30s")
+
+
+@pytest.mark.parametrize("side", [pytest.param(f"--server-side={on}", id=on) for on in ("true", "false")])
+def test_a_kind_that_nobody_serves_is_named(kubectl: Kubectl, side: str) -> None:
+    unknown = {"apiVersion": "example.com/v1", "kind": "Robot", "metadata": {"name": "r2"}}
+    refused = kubectl.try_("apply", side, "--validate=strict", "-f", "-", stdin=[unknown])
+    assert refused.returncode == 1
+    assert 'no matches for kind "Robot" in version "example.com/v1"' in refused.stderr
 
 
 def test_wait_returns_when_the_condition_holds(kubectl: Kubectl) -> None:

@@ -17,6 +17,7 @@ from edge.lab.controllers.pods import (
     template_hash,
     try_create_pod,
 )
+from edge.lab.controllers.revisions import note_revision
 from edge.lab.controllers.schedule import may_run_on
 from edge.lab.kube.resources import builtin
 from edge.lab.kube.store import Obj
@@ -31,6 +32,7 @@ def daemonset(home: Home, ds: Obj) -> float | None:
     if is_going(ds):
         return None
     revision = template_hash(ds["spec"]["template"])
+    note_revision(home, ds, revision)
     wanted = {node["metadata"]["name"] for node in home.store.list(NODES_TYPE) if not may_run_on(_spec(ds), node)}
     pods = owned(home, PODS_TYPE, ds)
     refusal = ""

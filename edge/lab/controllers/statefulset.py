@@ -15,6 +15,7 @@ from edge.lab.controllers.pods import (
     template_hash,
     try_create_pod,
 )
+from edge.lab.controllers.revisions import note_revision
 from edge.lab.kube.resources import builtin
 from edge.lab.kube.store import Obj
 
@@ -27,7 +28,9 @@ def statefulset(home: Home, sts: Obj) -> float | None:
     """Move a StatefulSet one pod on, or all at once with podManagementPolicy Parallel."""
     if is_going(sts):
         return None
-    update = f"{sts['metadata']['name']}-{template_hash(sts['spec']['template'])}"
+    present = template_hash(sts["spec"]["template"])
+    note_revision(home, sts, present)
+    update = f"{sts['metadata']['name']}-{present}"
     pods = {_ordinal(pod): pod for pod in owned(home, PODS_TYPE, sts)}
     refusal = _step(home, sts, pods, update)
     again_s = _count(home, sts, update)
