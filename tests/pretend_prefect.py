@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +21,8 @@ class PretendPrefect:
         self.tries = 0
         self.status = 204
         self.csrf = False
+        self.taken: Callable[[dict[str, Any]], None] = lambda _event: None
+        """Called with each event before the sender gets its answer: a trigger may be that fast."""
         pretend = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -40,6 +43,8 @@ class PretendPrefect:
                 pretend.credentials.append(self.headers.get("Authorization"))
                 if pretend.status == 204 and self.path == "/api/events":
                     pretend.events += body
+                    for event in body:
+                        pretend.taken(event)
                 return self._say(pretend.status, None)
 
             def _say(self, status: int, body: object) -> None:

@@ -1,9 +1,10 @@
 """Passes stored registrations on to the Prefect server, many at once, for as long as it takes.
 
-A run costs a new interpreter, so registrations that arrive together are sent as one event, which starts one run. A
-batch is marked as sent after the server has it: if the gateway dies in between, it is sent once more, and the run that
-comes second finds nothing to do. A batch that no run takes is sent again too, because a trigger whose parameters do not
-fit leaves no run behind.
+A run costs a new interpreter, so registrations that arrive together are sent as one event, which starts one run. They
+get the batch's name before the server has it, so that its run can claim them however fast it starts. A batch is marked
+as sent after the server has it: if the gateway dies in between, it is sent once more, and the run that comes second
+finds nothing to do. A batch that no run takes is sent again too, because a trigger whose parameters do not fit leaves
+no run behind.
 """
 
 from __future__ import annotations
@@ -159,8 +160,12 @@ class Dispatcher:
     def _send(self, batch: str, arrivals: Sequence[Arrival]) -> None:
         if not arrivals:
             return
+        keys = [(arrival.event.source, arrival.event.id) for arrival in arrivals]
+        self._ledger.inbox.put_in_batch(
+            keys, batch
+        )  # before the event: its run may claim the batch within milliseconds
         self._prefect.send(batch, list(_devices(arrivals)))
-        self._ledger.inbox.mark_sent([(arrival.event.source, arrival.event.id) for arrival in arrivals], batch)
+        self._ledger.inbox.mark_sent(keys, batch)
         self._metrics.batches.inc()
         self._metrics.sent.inc(len(arrivals))
 

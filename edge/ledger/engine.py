@@ -44,10 +44,13 @@ def open_engine(text: str) -> Engine:
 
 def _parse(text: str) -> URL:
     try:
-        return make_url(text)
+        url = make_url(text)
     except (exc.ArgumentError, ValueError):  # theirs repeats what it could not read, which may be the password
+        url = None
+    if url is None or "@" in (url.host or ""):
         remedy = "Write the characters @ : / of a password as %40 %3A %2F"
-        raise InvalidInput("Not an SQLAlchemy URL", remedy=remedy, field="ledger_url") from None
+        raise InvalidInput("Not an SQLAlchemy URL", remedy=remedy, field="ledger_url")
+    return url
 
 
 def place_of(text: str) -> str:

@@ -38,6 +38,7 @@ _SEND = (
     .where(*_THIS, inbox.c.state.in_(_OPEN))
     .values(state=EventState.SENT, batch=bindparam("new_batch"), sent_at=bindparam("new_at"), sends=inbox.c.sends + 1)
 )
+_BATCH = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(batch=bindparam("new_batch"))
 _HANDLE = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(state=bindparam("new_state"))
 # As text, because SQLAlchemy compiles its own ON CONFLICT anew each time.
 _ADD = (
@@ -72,6 +73,10 @@ class Inbox(Book):
     def pending(self, limit: int = 1000) -> tuple[StoredEvent, ...]:
         """Events that were never sent, oldest first."""
         return self._find(inbox.c.state == EventState.STORED, limit=limit)
+
+    def put_in_batch(self, keys: Iterable[EventKey], batch: str) -> int:
+        """They are about to be passed on in this batch: from now on it can be claimed; answers how many are open."""
+        return self._mark(_BATCH, keys, new_batch=batch)
 
     def mark_sent(self, keys: Iterable[EventKey], batch: str) -> int:
         """They were passed on, in this batch, now; answers how many of them were still open."""
@@ -112,7 +117,7 @@ class Inbox(Book):
         rows = [{"a": source, "b": name, **new} for source, name in keys]
 
         def write(txn: Transaction) -> int:
-            at = {"new_at": txn.at} if "new_batch" in new else {}
+            at = {"new_at": txn.at} if change is _SEND else {}
             return sum(txn.connection.execute(change, {**row, **at}).rowcount for row in rows)
 
         return self._store.write(write)

@@ -116,6 +116,23 @@ def test_the_run_can_claim_what_the_event_names(ledger: Ledger, prefect: Pretend
     assert [understand(stored.event).device_id for stored in claimed] == ["dev-1", "dev-2"]
 
 
+def test_a_run_that_is_there_before_the_answer_finds_its_batch(ledger: Ledger, prefect: PretendPrefect) -> None:
+    taken: list[str] = []
+
+    def run(event: dict[str, Any]) -> None:
+        claimed = ledger.inbox.claim(event["payload"]["batch"], by="run")
+        taken.extend(understand(stored.event).device_id for stored in claimed)
+        ledger.inbox.mark_handled([stored.key for stored in claimed])
+
+    prefect.taken = run
+    store(ledger, event("dev-1"), event("dev-2"))
+    with pointed_at(prefect.url), Dispatching(ledger, resend_after_s=0.2):
+        until(lambda: ledger.inbox.counts()[EventState.HANDLED] == 2)
+        time.sleep(0.5)  # long enough for a batch that nobody took to be sent again
+    assert taken == ["dev-1", "dev-2"]
+    assert len(prefect.events) == 1
+
+
 def test_what_comes_within_the_window_is_collected(ledger: Ledger, prefect: PretendPrefect) -> None:
     with pointed_at(prefect.url), Dispatching(ledger, window_s=1.5, poll_s=30) as at_work:
         at_work.dispatcher.notify(store(ledger, event("first")))
