@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import orjson
 from cryptography.fernet import Fernet
+from pydantic import Field, ValidationError
 
-from edge.errors import EdgeError, NotYet, Permanent
+from edge.errors import NotYet, Permanent
 from edge.model.base import Value
 from edge.processes import Started, end, free_port, is_running, spawn
 
@@ -50,6 +51,13 @@ class Addresses(Value):
     """What a command needs in its environment to work with this platform. Without secrets."""
 
 
+class _State(Value):
+    """What is written down: the processes that were started, and where everything is once it runs."""
+
+    started: dict[str, Started] = Field(default={})
+    addresses: Addresses | None = None
+
+
 class LocalPlatform:
     """Start and stop everything in `home`. Two of them with different folders do not meet."""
 
@@ -57,30 +65,38 @@ class LocalPlatform:
         self.home = home.absolute()
         self.say = say
         self._state = self.home / "platform.json"
-        self._started: dict[str, Started] = self._read_started()
+        self._started: dict[str, Started] = dict(self._read().started)
 
     def start(self, *, sites: int, scenario: str | None, settings: Mapping[str, str] | None = None) -> Addresses:
         """Bring everything up and wait until it answers. `settings` are `EDGE_*` that the blocks are made from.
 
-        Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer.
+        Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer. A start
+        that fails or is interrupted ends what it had started.
         """
         self._refuse_if_running()
         self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._start(sites, scenario, settings or {})
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, sites: int, scenario: str | None, settings: Mapping[str, str]) -> Addresses:
         lab = self._start_lab(sites, scenario)
         addresses = self._addresses(lab)
-        env = {**os.environ, **addresses.environment, **self._secrets(addresses), **(settings or {})}
+        env = {**os.environ, **addresses.environment, **self._secrets(addresses), **settings}
         self._start_server(addresses, env)
         self.say("telling Prefect about blocks, work pools and deployments")
         self._run([sys.executable, "-m", "deployments.apply"], env)
         self._start_worker(env)
         self._start_gateway(addresses, env)
-        self._write({"addresses": addresses.model_dump(mode="json")})
+        self._write(addresses)
         return addresses
 
     def stop(self) -> list[str]:
         """End what was started here and still runs; answers its names."""
         ended = [name for name, process in reversed(self._started.items()) if end(process)]
-        if self._edge("lab", "down", "--state", str(self.home / "lab"), check=False):
+        if self._end_lab():
             ended.append("lab")
         self._started.clear()
         self._state.unlink(missing_ok=True)
@@ -89,7 +105,7 @@ class LocalPlatform:
     def forget(self) -> None:
         """Delete the state folder: the next start begins with nothing. Raises Permanent while something runs."""
         self._refuse_if_running()
-        if self._edge("lab", "down", "--state", str(self.home / "lab"), check=False):
+        if self._end_lab():
             self.say("ended a lab that was left over")
         shutil.rmtree(self.home, ignore_errors=True)
         self._started.clear()
@@ -100,10 +116,7 @@ class LocalPlatform:
 
     def addresses(self) -> Addresses | None:
         """Where the running platform is; None when it does not run."""
-        if not self._state.exists():
-            return None
-        said = orjson.loads(self._state.read_bytes()).get("addresses")
-        return Addresses.model_validate(said) if said else None
+        return self._read().addresses
 
     def pid(self, name: str) -> int:
         """The process id of a part: `prefect-server`, `worker` or `gateway`."""
@@ -115,6 +128,11 @@ class LocalPlatform:
         said = self._edge("lab", "up", "--sites", str(sites), *weather, "--state", str(self.home / "lab"), "--json")
         found: dict[str, Any] = orjson.loads(said)
         return found
+
+    def _end_lab(self) -> bool:
+        """Whether there was one to end."""
+        said = self._edge("lab", "down", "--state", str(self.home / "lab"), "--json", check=False)
+        return bool(said) and bool(orjson.loads(said)["ended"])
 
     def _start_server(self, addresses: Addresses, env: dict[str, str]) -> None:
         self.say("starting the Prefect server")
@@ -177,7 +195,7 @@ class LocalPlatform:
     def _spawn(self, name: str, argv: list[str], env: dict[str, str], cwd: Path | None = None) -> None:
         log = self.home / "logs" / f"{name}.log"
         self._started[name] = spawn(argv, env=env, log=log, cwd=cwd or self.home)
-        self._write({})
+        self._write(None)
 
     def _await(self, name: str, url: str) -> None:
         until = time.monotonic() + WAIT_S
@@ -203,20 +221,19 @@ class LocalPlatform:
             raise Permanent("A command failed", command=" ".join(argv[1:]), status=done.returncode, said=said)
         return done.stdout if done.returncode == 0 else ""
 
-    def _write(self, more: dict[str, Any]) -> None:
-        said = {"started": {name: process.model_dump() for name, process in self._started.items()}, **more}
+    def _write(self, addresses: Addresses | None) -> None:
         draft = self._state.with_suffix(".tmp")
-        draft.write_bytes(orjson.dumps(said, option=orjson.OPT_INDENT_2))
+        draft.write_text(_State(started=self._started, addresses=addresses).model_dump_json(indent=2))
         draft.replace(self._state)
 
-    def _read_started(self) -> dict[str, Started]:
+    def _read(self) -> _State:
         if not self._state.exists():
-            return {}
+            return _State()
         try:
-            said = orjson.loads(self._state.read_bytes())["started"]
-        except (orjson.JSONDecodeError, KeyError) as broken:
-            raise EdgeError("The state file cannot be read", file=self._state) from broken
-        return {name: Started.model_validate(process) for name, process in said.items()}
+            return _State.model_validate_json(self._state.read_bytes())
+        except ValidationError as broken:
+            remedy = "End the processes that are left of the platform, and delete the file"
+            raise Permanent("The state file cannot be read", remedy=remedy, file=self._state) from broken
 
 
 def _answers(url: str) -> bool:

@@ -32,12 +32,8 @@ def up(sites: Sites = 12, scenario: Scenario = "demo", as_json: JsonFlag = False
     """Start lab, Prefect server, worker and gateway, and leave them running."""
     from deployments.local.platform import LocalPlatform  # noqa: PLC0415 - heavy
 
-    platform = LocalPlatform(Settings().home, say=_say)
-    try:
-        addresses = platform.start(sites=sites, scenario=scenario)
-    except BaseException:
-        platform.stop()
-        raise
+    with _ends_on_signals():
+        addresses = LocalPlatform(Settings().home, say=_say).start(sites=sites, scenario=scenario)
     rows = [
         ("Prefect UI", addresses.prefect_ui),
         ("gateway", addresses.gateway),
@@ -73,8 +69,8 @@ def demo(
     platform = LocalPlatform(Settings().home / DEMO, say=_say)
     platform.forget()
     with _ends_on_signals():
+        addresses = platform.start(sites=sites, scenario="demo")
         try:
-            addresses = platform.start(sites=sites, scenario="demo")
             with progress("onboarding", sites) as bar:
                 result = run_demo(addresses, say=_say, onboarded=bar)
         except BaseException:
