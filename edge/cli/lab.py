@@ -107,7 +107,7 @@ def fault(
     if kind == "none" or lift:
         found = _ask(layout, "DELETE", path if kind == "none" else f"{path}/{kind}")
     else:
-        order: dict[str, Any] = {"kind": kind, **dict(map(_setting, settings or ()))}
+        order: dict[str, Any] = {**dict(map(_setting, settings or ())), "kind": kind}
         if lasts:
             order["for_s"] = _seconds(lasts)
         found = _ask(layout, "PUT", path, order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from edge.errors import EdgeError, InvalidInput, NotFound
 from edge.lab.asgi import Receive, Scope, Send, answer, read_body
+from edge.lab.complaints import complaint
 from edge.lab.sites import LabSite
 from edge.lab.weather import FAULT, FaultKind, Spell
 from edge.lab.world import World
@@ -27,6 +29,12 @@ class ClockOrder(Value):
 
     rate: float | None = Field(default=None, gt=0, le=100_000)
     advance_s: float = Field(default=0.0, ge=0, le=315_360_000)
+
+
+class Length(Value):
+    """How many lab seconds a fault lasts; None: until it is lifted."""
+
+    for_s: float | None = Field(default=None, gt=0, le=31_536_000)
 
 
 class AdminApp:
@@ -79,7 +87,7 @@ class AdminApp:
             case "GET", []:
                 return 200, self._line(site)
             case "GET", ["requests"]:
-                return 200, _requests(site, int(query.get("limit", 1000)))
+                return 200, _requests(site, _limit(query))
             case "DELETE", ["requests"]:
                 return 200, _forget_requests(site)
             case _, ["faults", *kinds] if len(kinds) < 2:
@@ -96,10 +104,10 @@ class AdminApp:
         return _faults(site)
 
     def _set_fault(self, site: LabSite, body: Any) -> None:
-        fault = dict(body) if isinstance(body, dict) else {}
-        lasts = float(fault.pop("for_s", 0.0) or 0.0)
+        wish = dict(body) if isinstance(body, dict) else {}
+        lasts = Length.model_validate({"for_s": wish.pop("for_s", None)}).for_s
         now = self._world.clock.monotonic()
-        spell = Spell(fault=FAULT.validate_python(fault), from_s=now, until_s=now + lasts if lasts else None)
+        spell = Spell(fault=FAULT.validate_python(wish), from_s=now, until_s=None if lasts is None else now + lasts)
         self._world.set_spell(site, spell)
 
     def _set_clock(self, order: ClockOrder) -> tuple[int, Reply]:
@@ -158,6 +166,13 @@ def _forget_requests(site: LabSite) -> Reply:
     return _requests(site, 0)
 
 
+def _limit(query: dict[str, str]) -> int:
+    text = query.get("limit", "1000")
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise InvalidInput("not a number of lines", field="limit", value=text[:40])
+    return int(text)
+
+
 def _kind(word: str) -> FaultKind:
     try:
         return FaultKind(word)
@@ -168,8 +183,8 @@ def _kind(word: str) -> FaultKind:
 
 def _complaint(error: EdgeError | ValueError) -> Reply:
     if isinstance(error, ValidationError):
-        first: Any = error.errors(include_url=False, include_context=False)[0]
-        return {"error": first["msg"], "field": ".".join(map(str, first["loc"])), "value": repr(first["input"])[:200]}
+        what, field, value = complaint(error)
+        return {"error": what, "field": field, "value": value}
     return {"error": str(error)}
 
 

@@ -11,9 +11,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from edge.errors import InvalidInput
 
 _DAY = timedelta(days=1)
 _CA_LIFE = 3650 * _DAY
@@ -32,12 +35,10 @@ class Authority:
 
     @classmethod
     def open(cls, stem: Path, common_name: str) -> Authority:
-        """Read the authority at this place, or make it."""
+        """Read the authority at this place, or make it. Raises InvalidInput when its files are broken."""
         cert_file, key_file = stem.with_suffix(".crt"), stem.with_suffix(".key")
         if cert_file.exists() and key_file.exists():
-            key = serialization.load_pem_private_key(key_file.read_bytes(), None)
-            assert isinstance(key, ec.EllipticCurvePrivateKey)
-            return cls(key, x509.load_pem_x509_certificate(cert_file.read_bytes()), cert_file)
+            return cls(*_read(cert_file, key_file), cert_file)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _self_signed(key, common_name)
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,22 @@ def write_secret(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
+
+
+def _read(cert_file: Path, key_file: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    try:
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _broken(cert_file, key_file) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise _broken(cert_file, key_file)
+    return key, certificate
+
+
+def _broken(cert_file: Path, key_file: Path) -> InvalidInput:
+    remedy = "Remove the lab's folder, or give another --state"
+    return InvalidInput("certificate and key do not make an authority", file=cert_file, key=key_file, remedy=remedy)
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, common_name: str) -> x509.Certificate:
@@ -147,5 +164,8 @@ def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _lasts(cert_file: Path) -> bool:
-    certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
+    try:
+        certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
+    except ValueError:
+        return False
     return certificate.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE

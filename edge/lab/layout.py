@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from edge.errors import InvalidInput
 from edge.model.base import Value
 
 
@@ -15,6 +18,16 @@ class LabConfig(Value):
     scenario: str = "none"
     port: int = 0
     clock_rate: float = 1.0
+
+
+@contextmanager
+def usable(layout: Layout) -> Iterator[None]:
+    """Around the first writes into the state folder. Raises InvalidInput when it cannot be made or written to."""
+    try:
+        yield
+    except OSError as error:
+        what, remedy = "the state folder cannot be used", "Give another --state"
+        raise InvalidInput(what, state=layout.state, reason=error.strerror, remedy=remedy) from error
 
 
 class Layout:

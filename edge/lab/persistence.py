@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from edge.errors import InvalidInput
 from edge.lab.kube.store import SiteStore
 
 EVERY_S = 5.0
@@ -29,6 +30,20 @@ class Shelf:
         self._written: dict[str, int] = {}
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
+
+    def check(self) -> None:
+        """Read through all that is kept, so that damage is told at the start and not at a site's first request.
+
+        Raises InvalidInput naming the file.
+        """
+        for file in sorted(self._folder.glob("*.json")):
+            try:
+                readable = isinstance(orjson.loads(file.read_bytes())["revision"], int)
+            except (OSError, ValueError, KeyError, TypeError):
+                readable = False
+            if not readable:
+                remedy = "Remove the file and the site begins anew, or start with --fresh"
+                raise InvalidInput("what was kept of a site cannot be read", file=file, remedy=remedy)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """What was kept of a site; None when nothing was."""

@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 import orjson
 
 from edge.errors import CredentialRejected, InvalidInput, NotFound, NotYet, OperationFailed, SiteUnreachable
-from edge.lab.layout import LabConfig, Layout
+from edge.lab.layout import LabConfig, Layout, usable
 from edge.processes import Started, is_running
 
 START_S = 60.0
@@ -136,9 +136,10 @@ def _log(layout: Layout) -> IO[bytes]:
     foreign = layout.state.exists() and not layout.lock.exists()
     if foreign and (not layout.state.is_dir() or any(layout.state.iterdir())):
         return Path(os.devnull).open("ab")
-    layout.state.mkdir(parents=True, exist_ok=True)
-    layout.lock.touch()
-    return layout.log.open("ab")
+    with usable(layout):
+        layout.state.mkdir(parents=True, exist_ok=True)
+        layout.lock.touch()
+        return layout.log.open("ab")
 
 
 def _first_word(pipe: int, child: subprocess.Popen[bytes], layout: Layout) -> dict[str, Any]:

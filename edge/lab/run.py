@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import resource
 import secrets
 import signal
@@ -24,7 +25,7 @@ from edge.lab.ca import Authority, write_secret
 from edge.lab.clock import LabClock
 from edge.lab.controllers.engine import Engine
 from edge.lab.controllers.stages import read_stages
-from edge.lab.layout import LabConfig, Layout
+from edge.lab.layout import LabConfig, Layout, usable
 from edge.lab.persistence import Shelf, put
 from edge.lab.scenario import read_scenario
 from edge.lab.server import LabApp, LabServer, server_config
@@ -55,6 +56,7 @@ class Lab:
         scenario, folder = read_scenario(self.config.scenario)
         clock = LabClock(self.config.clock_rate, _behind(self.layout))
         self._shelf = Shelf(self.layout.objects)
+        self._shelf.check()
         engine = Engine(Timers(clock), read_stages(scenario.stages, folder), scenario.seed)
         authority = Authority.open(self.layout.ca, "Edge Lab CA")
         self._tls = authority.server(self.layout.server)
@@ -131,8 +133,10 @@ def claimed(layout: Layout) -> Iterator[None]:
     Raises InvalidInput when the folder belongs to something else or to a lab that runs.
     """
     _check_folder(layout)
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with layout.lock.open("w") as lock:
+    with usable(layout):
+        layout.state.mkdir(parents=True, exist_ok=True)
+        opened = layout.lock.open("w")
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -202,7 +206,7 @@ def _behind(layout: Layout) -> float:
     """How far the machine's clock is behind the lab time reached before, in seconds: lab time never goes back."""
     try:
         kept = datetime.fromisoformat(orjson.loads(layout.clock.read_bytes())["now"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 0.0
     return max(0.0, (kept - datetime.now(UTC)).total_seconds())
 
@@ -210,4 +214,7 @@ def _behind(layout: Layout) -> float:
 def _kept_secret(file: Path) -> bytes:
     if not file.exists():
         write_secret(file, secrets.token_hex(32).encode())
-    return file.read_bytes().strip()
+    kept = file.read_bytes().strip()
+    if not re.fullmatch(b"[0-9a-f]{64}", kept):
+        raise InvalidInput("this file is no secret of a lab", file=file, remedy="Remove it, and a new one is made")
+    return kept

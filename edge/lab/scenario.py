@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge.errors import InvalidInput
+from edge.lab.complaints import complaint
 from edge.lab.weather import Scenario
 from edge.policy.yaml_text import parse_yaml
 
@@ -44,6 +45,5 @@ def parse_scenario(text: str | bytes, origin: str) -> Scenario:
     try:
         return Scenario.model_validate(data)
     except ValidationError as error:
-        first: Any = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(first["msg"], file=origin, field=field, value=repr(first["input"])[:200]) from error
+        what, field, value = complaint(error)
+        raise InvalidInput(what, file=origin, field=field or None, value=value) from error

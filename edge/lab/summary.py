@@ -47,8 +47,10 @@ def _line(site: LabSite, layout: Layout) -> dict[str, Any]:
 
 
 def write_kubeconfigs(world: World, layout: Layout, url_of: Callable[[LabSite], str]) -> None:
-    """Write one kubeconfig per site, mode 0600."""
+    """Write one kubeconfig per site, mode 0600. Those of sites that an earlier lab had more than this one go."""
     layout.kubeconfigs.mkdir(parents=True, exist_ok=True)
+    for file in set(layout.kubeconfigs.glob("*.kubeconfig")) - {layout.kubeconfig(site.name) for site in world}:
+        file.unlink()
     ca = base64.b64encode(layout.ca_file.read_bytes()).decode()
     for site in world:
         text = _kubeconfig(site.name, url_of(site), ca, world.token(site.name))

@@ -12,12 +12,23 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
+from edge.lab.kube import quantity
 from edge.model.base import Value
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
+
+
+def _amount(text: str) -> str:
+    if quantity.parse(text) < 0:
+        raise ValueError("less than nothing")
+    return text
+
+
+Amount = Annotated[str, AfterValidator(_amount)]
+"""A Kubernetes quantity such as `500m` or `8Gi`, not negative."""
 
 
 class FaultKind(StrEnum):
@@ -130,9 +141,9 @@ class NodeShape(Value):
     """What each site's nodes have, in Kubernetes quantities."""
 
     count: int = Field(default=1, ge=1, le=20)
-    cpu: str = "4"
-    memory: str = "8Gi"
-    pods: str = "110"
+    cpu: Amount = "4"
+    memory: Amount = "8Gi"
+    pods: Amount = "110"
     architecture: str = "amd64"
 
 

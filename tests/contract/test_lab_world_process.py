@@ -86,14 +86,54 @@ def test_a_folder_that_is_no_labs_is_left_alone(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["diary.txt"]
 
 
+@pytest.mark.parametrize("place", ["/dev/null/lab", "/proc/lab"])
+def test_a_folder_that_cannot_be_made_is_refused_in_words(place):
+    done = edge("up", "--state", place, "--json")
+
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["where"]["state"] == place
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        pytest.param("objects/site-0001.json", '{"half', id="objects"),
+        pytest.param("objects/site-0001.json", "[]", id="other objects"),
+        pytest.param("ca.key", "", id="authority"),
+        pytest.param("secret", "", id="secret"),
+        pytest.param("admin.token", "short", id="admin token"),
+    ],
+)
+def test_a_damaged_folder_is_refused_with_the_file(tmp_path, file, content):
+    state = tmp_path / "state"
+    assert edge("up", "--state", str(state), "--sites", "1", "--json").returncode == 0
+    edge("down", "--state", str(state), "--json")
+    (state / file).write_text(content)
+
+    done = edge("up", "--state", str(state), "--sites", "1", "--json")
+
+    assert done.returncode == 2
+    assert json.loads(done.stderr)["where"]["file"] in {str(state / file), str(state / "ca.crt")}
+
+
+def test_a_smaller_lab_takes_away_the_kubeconfigs_of_sites_it_has_not(lab_factory):
+    lab = lab_factory("--sites", "3")
+    edge("down", "--state", lab.state, "--json")
+
+    assert edge("up", "--state", lab.state, "--sites", "1", "--json").returncode == 0
+
+    assert [file.name for file in Path(lab.kubeconfigs).iterdir()] == ["site-0001.kubeconfig"]
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
         pytest.param("name: x\nwether: []\n", "wether", id="unknown field"),
-        pytest.param("name: x\nweather:\n  - fault: {kind: hail}\n", "weather.0.fault", id="unknown kind"),
-        pytest.param(
-            "name: x\nweather:\n  - fault: {kind: lossy, share: 2}\n", "weather.0.fault.lossy.share", id="share"
-        ),
+        pytest.param("name: x\nweather:\n  - fault: {kind: hail}\n", "weather.0.fault.kind", id="unknown kind"),
+        pytest.param("name: x\nweather:\n  - fault: {mode: silent}\n", "weather.0.fault.kind", id="no kind"),
+        pytest.param("name: x\nweather:\n  - fault: {kind: lossy, share: 2}\n", "weather.0.fault.share", id="share"),
+        pytest.param("name: x\nnodes: {cpu: lots}\n", "nodes.cpu", id="no quantity"),
+        pytest.param("name: x\nnodes: {memory: -1Gi}\n", "nodes.memory", id="less than nothing"),
     ],
 )
 def test_a_wrong_scenario_is_refused_with_file_and_field(tmp_path, text, field):
@@ -135,6 +175,9 @@ def test_a_fault_is_set_shown_and_lifted(lab):
         pytest.param(("site-0001", "slow", "--for", "soon"), "soon", id="no length of time"),
         pytest.param(("site-0001", "slow", "--set", "latency"), "latency", id="no setting"),
         pytest.param(("../lab", "slow"), "../lab", id="no name"),
+        pytest.param(("site-0001", "hail"), "known kinds: offline, slow", id="kinds there are"),
+        pytest.param(("site-0001", "slow", "--set", "for_s=nan"), "for_s", id="no number of seconds"),
+        pytest.param(("site-0001", "slow", "--set", "for_s=-1"), "for_s", id="less than no time"),
     ],
 )
 def test_a_fault_that_makes_no_sense_exits_with_2_and_names_what_is_wrong(lab, words, said):

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from edge.errors import InvalidInput
+from edge.lab.complaints import complaint
 from edge.lab.controllers.calls import CALLS
 from edge.lab.controllers.kinds import Kind, parse_kind
 from edge.lab.controllers.match import Condition, Test, compile_conditions
@@ -128,9 +129,8 @@ def parse_stage_file(text: str, origin: str) -> StageFile:
         for stage in file.stages:
             ReadyStage(stage)
     except ValidationError as error:
-        first: Any = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(first["msg"], file=origin, field=field, value=repr(first["input"])[:200]) from error
+        what, field, value = complaint(error)
+        raise InvalidInput(what, file=origin, field=field or None, value=value) from error
     except ValueError as error:
         raise InvalidInput(str(error), file=origin) from error
     return file
@@ -142,6 +142,8 @@ def _filler(value: dict[str, Any] | None) -> Filler | None:
 
 def _read(name: str, folder: Path | None) -> str:
     path = (folder or Path()) / name
+    if path.exists() and not path.is_file():
+        raise InvalidInput("the stage file is no file", file=path)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
