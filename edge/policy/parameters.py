@@ -76,7 +76,13 @@ def values_for(stamp: Stamp, parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def site_parameters(site: Site, parameters: Mapping[str, str]) -> dict[str, str]:
-    """What a stamp is rendered with on this site: the parameters given, and what every stamp may use of the site."""
+    """What a stamp is rendered with on this site: the parameters given, and what every stamp may use of the site.
+
+    Raises InvalidInput when one of the latter is given.
+    """
+    taken = sorted(set(parameters).intersection(BUILT_IN))
+    if taken:
+        raise InvalidInput("The site itself says this", parameter=taken[0], value=parameters[taken[0]])
     own = dict(zip(BUILT_IN, (site.name, site.region, site.tenant, site.role), strict=True))
     return {**parameters, **own}
 

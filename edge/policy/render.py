@@ -81,14 +81,15 @@ def _check_place(stamp: Stamp, place: _Identity, own: Scopes, file: str) -> None
     if is_namespaced(place.group, place.kind, has_namespace=bool(place.namespace), own=own):
         if not place.namespace:
             raise InvalidInput("This object needs a namespace", field="metadata.namespace", **where)
-        _check_namespace(stamp, place.namespace, where)
+        _check_namespace(stamp, place.namespace, {"field": "metadata.namespace", **where})
     elif place.namespace:
         raise InvalidInput("This kind has no namespace", field="metadata.namespace", value=place.namespace, **where)
     elif (place.group, place.kind) == ("", "Namespace"):
-        _check_namespace(stamp, place.name, where)
+        _check_namespace(stamp, place.name, {"field": "metadata.name", **where})
     elif not {place.kind, f"{place.kind}.{place.group}"}.intersection(stamp.cluster_kinds):
         remedy = "Name the kind in spec.clusterKinds of stamp.yaml"
-        raise InvalidInput("The stamp may not write cluster-wide objects of this kind", remedy=remedy, **where)
+        what = "The stamp may not write cluster-wide objects of this kind"
+        raise InvalidInput(what, remedy=remedy, field="kind", value=place.kind, **where)
 
 
 def _check_namespace(stamp: Stamp, namespace: str, where: Mapping[str, str]) -> None:

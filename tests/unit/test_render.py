@@ -102,6 +102,7 @@ def test_nothing_is_written_outside_the_stamps_namespaces(text: str, what: str) 
     error = refused(text)
     assert what in error.what
     assert error.where["file"] == "app/0.yaml"
+    assert error.where["field"] in ("metadata.namespace", "metadata.name", "kind")
 
 
 def test_allowing_a_kind_does_not_allow_another_groups_kind_of_that_name() -> None:

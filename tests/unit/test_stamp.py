@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from edge.errors import InvalidInput
+from edge.model.site import Site
 from edge.model.stamp import ParameterType, Stamp, StampSource
-from edge.policy.parameters import sample_parameters, values_for
+from edge.policy.parameters import BUILT_IN, sample_parameters, site_parameters, values_for
 from edge.policy.stamp import digest_of, parse_stamp
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: press}\ndata: {lines: '${lines}'}\n"
@@ -159,6 +160,13 @@ def test_the_digest_tells_files_apart(other: dict[str, str]) -> None:
 def test_values_are_what_is_given_and_defaults_for_the_rest() -> None:
     stamp = parse(parameters={"lines": {"type": "integer", "default": 2}, "name": {}})
     assert values_for(stamp, {"name": "x", "site_name": "mill"}) == {"name": "x", "site_name": "mill", "lines": "2"}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_what_the_site_itself_says_cannot_be_given(name: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        site_parameters(Site(name="mill"), {"colour": "red", name: "other"})
+    assert refused.value.where == {"parameter": name, "value": "other"}
 
 
 @pytest.mark.parametrize(
