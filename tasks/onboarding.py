@@ -19,7 +19,7 @@ from blocks.load import load
 from edge.clients.kubernetes import SiteClient
 from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet
 from edge.ledger import Ledger
-from edge.model.device import Device, DeviceState
+from edge.model.device import Device, DeviceState, Registration
 from edge.model.event import EventKey
 from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
@@ -115,6 +115,7 @@ def _onboard(job: OnboardingJob, device: Device) -> Outcome:
     started = monotonic()
     if device.state not in OPEN:
         return Outcome(subject=device.device_id, status=_status_of(device.state))
+    device = _rightful(job, device)
     job.ledger.devices.move(device.device_id, DeviceState.ONBOARDING, expected=OPEN)
     try:
         site = _let_in(job, device)
@@ -126,6 +127,27 @@ def _onboard(job: OnboardingJob, device: Device) -> Outcome:
         return _ended(device, Status.FAILED, started, error)
     job.ledger.devices.move(device.device_id, DeviceState.CONNECTED, site=site.name, tenant=site.tenant)
     return _ended(device, Status.SUCCEEDED, started)
+
+
+def _rightful(job: OnboardingJob, device: Device) -> Device:
+    """The device, with the registration that holds.
+
+    Whoever was the first to name a device with a bad certificate must not keep it out: when the one on record does not
+    hold and just one of the others does, that one takes its place.
+    """
+    claims = job.ledger.devices.claims(device.device_id)
+    if not claims or _holds(job, device.registration):
+        return device
+    good = [claim.key for claim in claims if _holds(job, claim.registration)]
+    return job.ledger.devices.adopt(device.device_id, good[0]) if len(good) == 1 else device
+
+
+def _holds(job: OnboardingJob, registration: Registration) -> bool:
+    try:
+        check_identity(registration, trusted=job.trusted, now=datetime.now(UTC))
+    except IdentityRefused:
+        return False
+    return True
 
 
 def _status_of(state: DeviceState) -> Status:

@@ -29,6 +29,7 @@ class Devices(Book):
         A device that is new starts as REGISTERED. The same device (the same public key) changes its certificate and its
         facts with a newer registration and nothing with an older one; its state stays. Another key never replaces the
         one on record: it is kept among the `claims`, and the answer still has the registration of the first key.
+        A quarantined device that is heard of anew starts as REGISTERED again: what was wrong may be mended.
         """
         return self._store.write(partial(_register, registration, at))
 
@@ -113,6 +114,8 @@ def _device(row: RowMapping) -> Device:
 
 
 def _change(txn: Transaction, device_id: str, changes: Mapping[str, Any]) -> Device:
+    if not changes:
+        return _device(_row(txn.connection, device_id))
     txn.connection.execute(update(devices).where(devices.c.device_id == device_id).values(**changes))
     return _device(_row(txn.connection, device_id))
 
@@ -123,13 +126,13 @@ def _register(registration: Registration, at: datetime, txn: Transaction) -> Dev
         known = _row(txn.connection, registration.device_id, locked=True)
     except NotFound:
         return _add(txn, registration, key, at)
-    if known["key"] != key:
-        _claim(txn, registration, key, at)
-        return _device(known)
     device = _device(known)
+    if known["key"] != key:
+        anew = _claim(txn, registration, key, at) and at > device.registered_at
+        return _change(txn, device.device_id, _reopened(txn, device)) if anew else device
     if at <= device.registered_at:
         return device
-    changes = {"registration": registration.model_dump(), "registered_at": at}
+    changes = {"registration": registration.model_dump(), "registered_at": at, **_reopened(txn, device)}
     if device.registration != registration:
         txn.audit("device.registered-again", device.device_id, {"key": key})
     return _change(txn, device.device_id, changes)
@@ -149,17 +152,29 @@ def _add(txn: Transaction, registration: Registration, key: str, at: datetime) -
     return _device(_row(txn.connection, registration.device_id))
 
 
-def _claim(txn: Transaction, registration: Registration, key: str, at: datetime) -> None:
+def _reopened(txn: Transaction, device: Device) -> dict[str, Any]:
+    """What changes of a quarantined device that is to be looked at again; nothing of another."""
+    if device.state is not DeviceState.QUARANTINED:
+        return {}
+    txn.audit("device.moved", device.device_id, {"from": device.state, "state": DeviceState.REGISTERED})
+    return {"state": DeviceState.REGISTERED, "reason": ""}
+
+
+def _claim(txn: Transaction, registration: Registration, key: str, at: datetime) -> bool:
+    """Remember the claim; answers whether it says anything new."""
     device_id = registration.device_id
     for claim in _claims(txn.connection, device_id):
         if claim.key == key:
-            newest = max(claim.last_at, at)
+            if at <= claim.last_at:
+                return False
             same = (claims.c.device_id == device_id, claims.c.key == key)
-            txn.connection.execute(update(claims).where(*same).values(last_at=newest))
-            return
+            newest = {"registration": registration.model_dump(), "last_at": at}
+            txn.connection.execute(update(claims).where(*same).values(**newest))
+            return True
     row = {"device_id": device_id, "key": key, "registration": registration.model_dump(), "first_at": at, "last_at": at}
     txn.connection.execute(insert(claims), row)
     txn.audit("device.claimed", device_id, {"key": key})
+    return True
 
 
 def _claims(connection: Connection, device_id: str) -> tuple[DeviceClaim, ...]:

@@ -125,6 +125,9 @@ def understand(event: IncomingEvent, *, place: str = "") -> Arrival:
         registration = Registration.model_validate(event.data)
     except ValidationError as error:
         raise _first_fault(error, f"{place}data.") from error
+    if "PRIVATE KEY" in registration.certificate:  # a mistake at the sender must not put a secret into the ledger
+        remedy = "Send the certificate alone, and give the device a new key: this one has been shown"
+        raise InvalidInput("The certificate holds a private key", field=f"{place}data.certificate", remedy=remedy)
     return Arrival(event=event, type=kind, device_id=registration.device_id, registration=registration)
 
 

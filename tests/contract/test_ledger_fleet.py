@@ -141,6 +141,26 @@ def test_a_newer_registration_with_the_same_key_replaces_the_facts_and_keeps_the
     assert (device.state, device.reason) == (DeviceState.FAILED, "no network")
 
 
+def test_a_quarantined_device_that_registers_anew_is_looked_at_again(ledger: Ledger) -> None:
+    ledger.devices.register(registration(), at=AT)
+    ledger.devices.move("dev-1", DeviceState.QUARANTINED, reason="expired")
+    assert ledger.devices.register(registration(), at=AT).state is DeviceState.QUARANTINED
+    device = ledger.devices.register(registration(issue=2), at=LATER)
+    assert (device.state, device.reason) == (DeviceState.REGISTERED, "")
+    assert actions(ledger)[-2:] == ["device.moved", "device.registered-again"]
+
+
+def test_a_claim_makes_a_quarantined_device_be_looked_at_again_once(ledger: Ledger) -> None:
+    ledger.devices.register(registration(), at=AT)
+    for at, state in ((LATER, DeviceState.REGISTERED), (LATER, DeviceState.QUARANTINED), (AT, DeviceState.QUARANTINED)):
+        ledger.devices.move("dev-1", DeviceState.QUARANTINED, reason="foreign certificate")
+        assert ledger.devices.register(registration("rival"), at=at).state is state
+    later = LATER + timedelta(hours=1)
+    assert ledger.devices.register(registration("rival", issue=2), at=later).state is DeviceState.REGISTERED
+    (claim,) = ledger.devices.claims("dev-1")
+    assert claim.registration == registration("rival", issue=2)
+
+
 def test_an_older_registration_changes_nothing(ledger: Ledger) -> None:
     newest = ledger.devices.register(registration(location="hall 9"), at=LATER)
     assert ledger.devices.register(registration(location="hall 1"), at=AT) == newest

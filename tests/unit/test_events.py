@@ -130,6 +130,14 @@ def test_a_bad_registration_is_named_by_its_field(data: dict[str, Any], field: s
     assert len(caught.value.where["value"]) <= 200
 
 
+def test_a_private_key_that_a_device_sends_is_refused_and_not_repeated() -> None:
+    key = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\n"
+    with pytest.raises(InvalidInput) as caught:
+        understand(incoming(EventType.REGISTERED, {**REGISTRATION, "certificate": key}))
+    assert caught.value.where == {"field": "data.certificate"}
+    assert "hunter2" not in str(caught.value)
+
+
 def test_an_unknown_type_is_named_with_the_known_ones() -> None:
     with pytest.raises(InvalidInput) as caught:
         understand(incoming("com.example.other", {}), place="[0].")
