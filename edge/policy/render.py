@@ -10,6 +10,7 @@ from edge.errors import InvalidInput
 from edge.model.stamp import Stamp
 from edge.policy.apply_order import in_order
 from edge.policy.manifests import manifests_of
+from edge.policy.mergeable import mergeable
 from edge.policy.parameters import texts_of, values_for
 from edge.policy.scope import Scopes, is_namespaced
 from edge.policy.substitute import Filler
@@ -38,9 +39,9 @@ def render(stamp: Stamp, parameters: Mapping[str, str]) -> tuple[dict[str, Any],
     """The stamp's objects with these parameters' values, in the order in which they are applied.
 
     `parameters` holds what was given for the stamp and the built-in values of the site. Every object gets the
-    platform's labels and the stamp's version. Raises InvalidInput for a parameter that is unknown, missing or does not
-    fit, an object outside the stamp's namespaces, a cluster-wide kind that the stamp does not name, and for two objects
-    that are one. The answer is the caller's own: it may be changed.
+    platform's labels and the stamp's version, and the form that merges well. Raises InvalidInput for a parameter that
+    is unknown, missing or does not fit, an object outside the stamp's namespaces, a cluster-wide kind that the stamp
+    does not name, and for two objects that are one. The answer is the caller's own: it may be changed.
     """
     filler = Filler(values_for(stamp, parameters), texts_of(stamp))
     filled: list[tuple[str, Any]] = [(file, filler.fill(manifest)) for file, manifest in manifests_of(stamp)]
@@ -51,7 +52,7 @@ def render(stamp: Stamp, parameters: Mapping[str, str]) -> tuple[dict[str, Any],
         _check_place(stamp, identity, own, file)
         if identity in objects:
             raise InvalidInput("The stamp has this object twice", file=file, object=identity)
-        objects[identity] = _marked(obj, stamp)
+        objects[identity] = mergeable(_marked(obj, stamp))
     return in_order(tuple(objects.values()))
 
 

@@ -125,7 +125,7 @@ def test_a_value_out_of_range_is_rejected_with_its_field(client: SiteClient, nam
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "web", "namespace": namespace},
-        "spec": {"selector": {"a": "b"}, "ports": [{"port": 99999}]},
+        "spec": {"selector": {"a": "b"}, "ports": [{"port": 99999, "protocol": "TCP"}]},
     }
     with pytest.raises(Rejected) as caught:
         client.apply(service)

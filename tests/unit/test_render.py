@@ -177,3 +177,10 @@ def test_what_others_need_is_applied_first() -> None:
     grouped = phases(objects)
     assert [obj for phase in grouped for obj in phase] == list(objects)
     assert [obj["kind"] for obj in grouped[1]] == ["CustomResourceDefinition"]
+
+
+def test_objects_have_the_form_that_every_server_merges_alike() -> None:
+    text = manifest("Secret") + "stringData: {word: x}\n"
+    (secret,) = render(stamp(text), {})
+    assert secret["data"] == {"word": "eA=="}
+    assert "stringData" not in secret
