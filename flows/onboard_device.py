@@ -11,7 +11,7 @@ from prefect.states import Completed, Failed
 from edge.model.names import DeviceId
 from edge.model.outcome import Outcome, Status
 from edge.policy.groups import in_groups
-from tasks.onboarding import claim_batch, onboard_devices, open_onboarding, settle_batch
+from tasks.onboarding import holding_batch, onboard_devices, open_onboarding, settle_batch
 from tasks.report import OnboardingReport
 from tasks.runner import threads
 
@@ -40,8 +40,7 @@ def onboard_device(
         arc: Name of the Arc subscription block.
     """
     blocks = {"ledger": ledger, "credentials": credentials, "admission": admission, "arc": arc}
-    with open_onboarding(blocks) as job:
-        taken = claim_batch(job, batch)
+    with open_onboarding(blocks) as job, holding_batch(job, batch) as taken:
         report = OnboardingReport(len(devices))
         futures = [onboard_devices.submit(job, group) for group in in_groups(devices)]
         outcomes = report.follow(futures)

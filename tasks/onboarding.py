@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
 from edge.clients.kubernetes import SiteClient
-from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet
+from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet, Transient
 from edge.ledger import Ledger
 from edge.model.device import Device, DeviceState, Registration
 from edge.model.event import EventKey
@@ -32,8 +33,11 @@ from edge.policy.onboarding import onboarding_work
 from tasks.arc import ArcConnection
 from tasks.retry import DELAY_S, RETRIES, only_transient
 
-STALE_AFTER = timedelta(minutes=10)
-"""A run that took registrations and has not settled them by then is taken for dead."""
+RENEW_S = 20.0
+"""How often a run says that it still works on the registrations it took, in seconds."""
+
+STALE_AFTER = timedelta(seconds=100)
+"""A run that has not said so for this long is taken for dead. The gateway waits a little longer (`reclaim_after_s`)."""
 
 OPEN = (DeviceState.REGISTERED, DeviceState.ONBOARDING, DeviceState.FAILED)
 
@@ -75,11 +79,33 @@ def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
         yield OnboardingJob(ledger, credentials, admission, arc)
 
 
-def claim_batch(job: OnboardingJob, batch: str) -> tuple[EventKey, ...]:
-    """Take the batch's registrations for this run, so that the gateway need not send them again."""
-    by = str(runtime.flow_run.id)
-    stale = datetime.now(UTC) - STALE_AFTER
-    return tuple(event.key for event in job.ledger.inbox.claim(batch, by=by, stale_before=stale)) if batch else ()
+@contextmanager
+def holding_batch(job: OnboardingJob, batch: str, *, renew_s: float = RENEW_S) -> Iterator[tuple[EventKey, ...]]:
+    """Take the batch's registrations for this run, so that the gateway does not send them again while it is alive.
+
+    The claim is renewed every `renew_s` seconds. A run that is killed renews no more, and the gateway sends what it
+    held again.
+    """
+    if not batch:
+        yield ()
+        return
+    by, over = str(runtime.flow_run.id), threading.Event()
+    taken = job.ledger.inbox.claim(batch, by=by, stale_before=datetime.now(UTC) - STALE_AFTER)
+    renewing = threading.Thread(target=_renew, args=(job.ledger, batch, by, over, renew_s), daemon=True)
+    renewing.start()
+    try:
+        yield tuple(event.key for event in taken)
+    finally:
+        over.set()
+        renewing.join()
+
+
+def _renew(ledger: Ledger, batch: str, by: str, over: threading.Event, renew_s: float) -> None:
+    while not over.wait(renew_s):
+        try:
+            ledger.inbox.renew(batch, by=by)
+        except Transient:  # the next time will do: several may be missed
+            continue
 
 
 def settle_batch(job: OnboardingJob, taken: tuple[EventKey, ...]) -> None:

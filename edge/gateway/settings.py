@@ -37,8 +37,8 @@ class GatewaySettings(Value):
     """How often the ledger is asked for what another gateway, or this one before a restart, has stored."""
     resend_after_s: float = Field(default=90.0, gt=0)
     """A batch that no run has claimed by then is sent again; the pause doubles each time, up to an hour."""
-    reclaim_after_s: float = Field(default=1800.0, gt=0)
-    """A batch that a run has claimed and not finished by then is sent again: the run may be dead."""
+    reclaim_after_s: float = Field(default=120.0, gt=0)
+    """A batch whose run has not renewed its claim for this long is sent again: the run is dead."""
     remember_s: float = Field(default=2 * 86400.0, ge=86400)
     """How long an event's id is remembered: at least a day."""
 

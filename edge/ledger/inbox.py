@@ -102,6 +102,11 @@ class Inbox(Book):
         """
         return self._store.write(partial(_claim, batch, by, stale_before))
 
+    def renew(self, batch: str, *, by: str) -> int:
+        """Whoever claimed a batch still works on it; answers how many of its events are open."""
+        mine = update(inbox).where(inbox.c.batch == batch, inbox.c.claimed_by == by, inbox.c.state.in_(_OPEN))
+        return self._store.write(lambda txn: txn.connection.execute(mine.values(claimed_at=txn.at)).rowcount)
+
     def mark_handled(self, keys: Iterable[EventKey], state: EventState = EventState.HANDLED) -> int:
         """They are done with (HANDLED or SUPERSEDED); answers how many of them were still open."""
         return self._mark(_HANDLE, keys, new_state=state)

@@ -94,6 +94,18 @@ def test_two_runs_do_not_take_the_same_events(ledger: Ledger) -> None:
     assert ids(ledger.inbox.claim("b1", by="run-2", stale_before=AT + DAY)) == ["e1"]
 
 
+def test_a_run_that_renews_its_claim_keeps_it(ledger: Ledger, clock: object) -> None:
+    ledger.inbox.add([event(1), event(2)], at=AT)
+    ledger.inbox.put_in_batch([key(1), key(2)], "b1")
+    (first, _) = ledger.inbox.claim("b1", by="run-1")
+    ledger.inbox.mark_handled([key(2)])
+    assert ledger.inbox.renew("b1", by="run-2") == 0
+    assert ledger.inbox.renew("b1", by="run-1") == 1
+    assert ledger.inbox.claim("b1", by="run-2", stale_before=first.claimed_at) == ()
+    (again,) = ledger.inbox.claim("b1", by="run-1")
+    assert again.claimed_at != first.claimed_at
+
+
 def test_a_handled_event_is_not_claimed_or_sent_again(ledger: Ledger) -> None:
     ledger.inbox.add([event(1)], at=AT)
     ledger.inbox.mark_sent([key(1)], "b1")
