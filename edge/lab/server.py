@@ -135,6 +135,7 @@ def server_config(app: App, cert_file: str, key_file: str) -> uvicorn.Config:
         app,
         http=LabProtocol,
         ws="none",
+        proxy_headers=False,
         loop="asyncio",
         lifespan="on",
         ssl_certfile=cert_file,

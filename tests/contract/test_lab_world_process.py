@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -223,6 +224,21 @@ def test_secrets_are_readable_by_their_owner_alone(lab):
     files += [str(Path(lab.manufacturer.devices) / f"{site.device_id}.key") for site in lab.sites]
 
     assert {oct(Path(file).stat().st_mode & 0o777) for file in files} == {"0o600"}
+
+
+def test_head_and_body_of_an_answer_arrive_together(lab):
+    context = ssl.create_default_context(cafile=lab.ca_file)
+    host, port = lab.url.removeprefix("https://").split(":")
+    with (
+        socket.create_connection((host, int(port))) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        secured.sendall(b"GET /lab/health HTTP/1.1\r\nHost: lab\r\n\r\n")
+        record = secured.recv(65536)
+
+    head, _, body = record.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert json.loads(body)["status"] == "ok"
 
 
 def test_the_admin_api_wants_its_token(lab):
