@@ -20,11 +20,13 @@ import orjson
 from cryptography.fernet import Fernet
 from pydantic import Field, ValidationError
 
-from edge.errors import NotYet, Permanent
+from edge.errors import InvalidInput, NotYet, Permanent
 from edge.model.base import Value
 from edge.processes import Started, end, free_port, is_running, spawn
 
 WAIT_S = 90.0
+BAD_INPUT = 2
+"""Exit code of our own commands when the input is wrong."""
 SERVER_TUNING = {
     # The defaults record one task run per transaction; these took the recorder from 32 to 6 ms of CPU per run.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -45,10 +47,11 @@ class Addresses(Value):
     prefect_api: str
     gateway: str
     gateway_token_file: Path
-    ledger_url: str
+    ledger_url: str = Field(default="", exclude=True, repr=False)
+    """May hold a password, so it is never written down or shown."""
     lab: dict[str, Any]
     environment: dict[str, str]
-    """What a command needs in its environment to work with this platform. Without secrets."""
+    """What a command needs in its environment to work with this platform. One is secret: the lab's identity header."""
 
 
 class _State(Value):
@@ -70,11 +73,14 @@ class LocalPlatform:
     def start(self, *, sites: int, scenario: str | None, settings: Mapping[str, str] | None = None) -> Addresses:
         """Bring everything up and wait until it answers. `settings` are `EDGE_*` that the blocks are made from.
 
+        The ledger is a file in `home` unless `settings` say otherwise: what the environment says of another one does
+        not count, so that a demonstration never ends in somebody's own ledger.
+
         Raises Permanent when it runs already or a part of it ends at once, NotYet when one does not answer. A start
         that fails or is interrupted ends what it had started.
         """
         self._refuse_if_running()
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # databases, logs and keys of several programs
         try:
             return self._start(sites, scenario, settings or {})
         except BaseException:
@@ -83,8 +89,9 @@ class LocalPlatform:
 
     def _start(self, sites: int, scenario: str | None, settings: Mapping[str, str]) -> Addresses:
         lab = self._start_lab(sites, scenario)
-        addresses = self._addresses(lab)
-        env = {**os.environ, **addresses.environment, **self._secrets(addresses), **settings}
+        addresses = self._addresses(lab, settings.get("EDGE_LEDGER_URL") or f"sqlite:///{self.home / 'ledger.db'}")
+        mine = {"EDGE_LEDGER_URL": addresses.ledger_url, **self._secrets(addresses)}
+        env = {**os.environ, **addresses.environment, **mine, **settings}
         self._start_server(addresses, env)
         self.say("telling Prefect about blocks, work pools and deployments")
         self._run([sys.executable, "-m", "deployments.apply"], env)
@@ -153,7 +160,7 @@ class LocalPlatform:
         self._spawn("gateway", gateway, env)
         self._await("gateway", f"{addresses.gateway}/readyz")
 
-    def _addresses(self, lab: dict[str, Any]) -> Addresses:
+    def _addresses(self, lab: dict[str, Any], ledger_url: str) -> Addresses:
         prefect, gateway = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
         azure = lab["azure"]
         environment = {
@@ -175,7 +182,7 @@ class LocalPlatform:
             prefect_api=f"{prefect}/api",
             gateway=gateway,
             gateway_token_file=self.home / "gateway-token",
-            ledger_url=f"sqlite:///{self.home / 'ledger.db'}",
+            ledger_url=ledger_url,
             lab=lab,
             environment=environment,
         )
@@ -218,11 +225,13 @@ class LocalPlatform:
         done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own
         if check and done.returncode != 0:
             said = done.stderr[-2000:]
-            raise Permanent("A command failed", command=" ".join(argv[1:]), status=done.returncode, said=said)
+            kind = InvalidInput if done.returncode == BAD_INPUT else Permanent
+            raise kind("A command failed", command=" ".join(argv[1:]), status=done.returncode, said=said)
         return done.stdout if done.returncode == 0 else ""
 
     def _write(self, addresses: Addresses | None) -> None:
         draft = self._state.with_suffix(".tmp")
+        draft.touch(mode=0o600)
         draft.write_text(_State(started=self._started, addresses=addresses).model_dump_json(indent=2))
         draft.replace(self._state)
 

@@ -29,11 +29,16 @@ def _say(text: str) -> None:
 @app.command()
 @speaks
 def up(sites: Sites = 12, scenario: Scenario = "demo", as_json: JsonFlag = False) -> None:
-    """Start lab, Prefect server, worker and gateway, and leave them running."""
+    """Start lab, Prefect server, worker and gateway, and leave them running.
+
+    The ledger is the one at EDGE_LEDGER_URL, or else a file in EDGE_HOME.
+    """
     from deployments.local.platform import LocalPlatform  # noqa: PLC0415 - heavy
 
+    settings = Settings()
+    given = {"EDGE_LEDGER_URL": settings.ledger} if settings.ledger_url else {}
     with _ends_on_signals():
-        addresses = LocalPlatform(Settings().home, say=_say).start(sites=sites, scenario=scenario)
+        addresses = LocalPlatform(settings.home, say=_say).start(sites=sites, scenario=scenario, settings=given)
     rows = [
         ("Prefect UI", addresses.prefect_ui),
         ("gateway", addresses.gateway),
