@@ -28,7 +28,7 @@ def fleet(ledger: Ledger) -> None:
     """Three sites that are there; what an onboarding wrote about them stays."""
     known = {site.name for site in ledger.sites.list()}
     for name in set(SITES) - known:
-        ledger.sites.put(Site(name=name, state=SiteState.CONNECTED))
+        ledger.sites.put(Site(name=name, tenant="factory", state=SiteState.CONNECTED))
 
 
 STAMP = """\
@@ -162,7 +162,8 @@ def test_a_site_that_is_expected_to_be_away_uses_none_of_the_budget(
     kubeconfig = str(Path(platform.addresses.lab["kubeconfigs"]) / f"{AWAY}.kubeconfig")
     platform.lab.fault(AWAY, "offline")
     try:
-        known = platform.edge("site", "import", AWAY, "--kubeconfig", kubeconfig, "--when-offline", "expected")
+        options = ["--kubeconfig", kubeconfig, "--tenant", "factory", "--when-offline", "expected"]
+        known = platform.edge("site", "import", AWAY, *options)
         assert known.returncode == 0, known.stderr
         assert ledger.sites.get(AWAY).state is SiteState.KNOWN
         done = roll_out(platform, write_stamp("one-away"), "--here", sites=("site-0001", AWAY))
