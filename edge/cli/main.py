@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from edge.cli import audit, device, gateway, lab, platform, rollout, site, stamp
+from edge.cli.output import BAD_INPUT, complain
+from edge.errors import InvalidInput
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,5 +31,11 @@ for _name, _topic, _help in (
 
 
 def main() -> None:
-    """Entry point of the `edge` command."""
-    app()
+    """Entry point of the `edge` command. With `--json` a wrong use is told as JSON, like any other error."""
+    if "--json" not in sys.argv[1:]:
+        app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as wrong:
+        complain(InvalidInput(wrong.format_message()), as_json=True)
+        sys.exit(BAD_INPUT)

@@ -79,10 +79,10 @@ def speaks(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except EdgeError as error:
-            _complain(error, as_json=bool(kwargs.get("as_json")))
+            complain(error, as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(BAD_INPUT if isinstance(error, InvalidInput) else BAD_OUTCOME) from error
         except ValidationError as error:
-            _complain(invalid(error), as_json=bool(kwargs.get("as_json")))
+            complain(invalid(error), as_json=bool(kwargs.get("as_json")))
             raise typer.Exit(BAD_INPUT) from error
 
     return run
@@ -95,7 +95,8 @@ def invalid(error: ValidationError, **where: str) -> InvalidInput:
     return InvalidInput(first["msg"], field=field, value=repr(first.get("input"))[:200], **where)
 
 
-def _complain(error: EdgeError, *, as_json: bool) -> None:
+def complain(error: EdgeError, *, as_json: bool) -> None:
+    """Say on standard error what went wrong."""
     if as_json:
         said = {"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy}
         sys.stderr.write(orjson.dumps(said).decode() + "\n")
