@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 import json
 import random
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.contract.lab_kube_site import (
+    ADMIN,
+    APPLY,
     CM,
     CRDS,
     DEPLOYMENTS,
@@ -110,3 +115,21 @@ def test_no_value_breaks_the_server(site: Site, place: str) -> None:
         typed = reply.code == 500 and reply.body["message"].startswith("failed to create typed patch object")
         assert reply.code < 500 or typed, (how, json.dumps(spoilt), reply.body)
     assert site.apply(f"{CM}/after", config_map("after")).code == 201
+
+
+def test_a_body_that_breaks_off_changes_nothing(site: Site) -> None:
+    path = f"{CM}/half?fieldManager=one"
+    document = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: half}\ndata:\n  a: '1'\n"
+    target = urlsplit(site.url + path)
+    head = (
+        f"PATCH {target.path}?{target.query} HTTP/1.1\r\nHost: lab\r\nAuthorization: Bearer {ADMIN}\r\n"
+        f"Content-Type: {APPLY}\r\nContent-Length: {len(document) + 10}\r\n\r\n"
+    )
+    served = site.store.served
+    with socket.create_connection((target.hostname, target.port)) as plain:
+        plain.sendall(head.encode() + document)
+    end = time.monotonic() + 20
+    while site.store.served == served:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert site.call("GET", f"{CM}/half").code == 404

@@ -13,7 +13,7 @@ import orjson
 
 from edge.lab.kube import discovery, openapi, rbac
 from edge.lab.kube.call import ANONYMOUS, AUTHENTICATED, Answer, Call, User, answer
-from edge.lab.kube.errors import ApiError, forbidden, method_not_allowed, no_such_path, unauthorized
+from edge.lab.kube.errors import ApiError, bad_request, forbidden, method_not_allowed, no_such_path, unauthorized
 from edge.lab.kube.lifecycle import Lifecycle
 from edge.lab.kube.routes import target_of, verb_of
 from edge.lab.kube.site import Site
@@ -191,6 +191,8 @@ async def _body(receive: Receive) -> bytes:
     chunks, size = [], 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":  # half a YAML document may be one too
+            raise bad_request("the client went away before the body was complete")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > MOST_BODY:
