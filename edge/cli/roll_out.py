@@ -93,6 +93,7 @@ def roll_out(
     selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
     chosen = read_strategy(strategy)
     given = pairs(set_ or [], "--set")
+    _keep_prefect_quiet()
     start = _start_here if here or not has_server() else _start_on_pool
     with open_ledger() as ledger:
         meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
@@ -123,26 +124,35 @@ def _carry_out(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], start: Call
     return rollout
 
 
-def _start_here(parameters: dict[str, Any]) -> str:
-    """Run the flow in this process; Prefect starts a server of its own for it when none is configured."""
+def _keep_prefect_quiet() -> None:
+    """The ledger and the bar say how it goes. Prefect reads this when it is imported, which comes later."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+
+def _start_here(parameters: dict[str, Any]) -> str:
+    """Run the flow in this process; Prefect starts a server of its own for it when none is configured."""
     from flows.roll_out_stamp import roll_out_stamp  # noqa: PLC0415 - Prefect takes a second to import
 
     return str(roll_out_stamp(**parameters, return_state=True).message)
 
 
 def _start_on_pool(parameters: dict[str, Any]) -> str:
-    """Start a run of the deployment and wait until it has ended."""
-    from prefect.client.schemas.objects import FlowRun  # noqa: PLC0415 - Prefect takes a second to import
+    """Start a run of the deployment and wait until it has ended. Raises ServerFault when the server goes away."""
+    import httpx  # noqa: PLC0415 - with what follows it takes a second to import
+    from prefect.client.schemas.objects import FlowRun  # noqa: PLC0415 - as above
     from prefect.deployments import run_deployment  # noqa: PLC0415 - as above
     from prefect.exceptions import ObjectNotFound  # noqa: PLC0415 - as above
+
+    from blocks.load import server_fault  # noqa: PLC0415 - as above
 
     try:
         started = run_deployment(DEPLOYMENT, parameters=parameters, timeout=None, poll_interval=POLL_S)
     except ObjectNotFound as missing:
         remedy = "Apply the deployments with `python -m deployments.apply`"
         raise NotFound("The server has no such deployment", remedy=remedy, deployment=DEPLOYMENT) from missing
+    except httpx.HTTPError as error:
+        raise server_fault(error) from error
     state = cast(FlowRun, started).state
     return str(state.message if state else "")
 
