@@ -185,6 +185,6 @@ def test_a_claim_gets_the_default_storage_class(site: Site) -> None:
 
 def test_a_logs_text_is_the_pods_annotation(site: Site) -> None:
     body = pod("talker")
-    body["metadata"]["annotations"] = {"edge.lab/log": "hello\n"}
+    body["metadata"]["annotations"] = {"lab.edge-platform.io/log": "hello\n"}
     site.make(PODS, body)
     assert site.call("GET", f"{PODS}/talker/log").body == "hello\n"

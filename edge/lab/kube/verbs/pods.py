@@ -12,7 +12,7 @@ from edge.lab.kube.site import Site
 from edge.lab.kube.typed import BINDING, EVICTION, read_typed
 from edge.lab.kube.verbs.write import current
 
-LOG_ANNOTATION = "edge.lab/log"
+LOG_ANNOTATION = "lab.edge-platform.io/log"
 """A pod's log in the lab is the text of this annotation."""
 _CREATED: dict[str, Any] = {
     "kind": "Status",
