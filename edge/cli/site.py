@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -59,7 +60,7 @@ def import_site(
         role=role,
         labels=pairs(label or [], "--label"),
         when_offline=when_offline,
-        time_zone=time_zone,
+        time_zone=_zone(time_zone),
     )
     access = read_kubeconfig(kubeconfig, context=context, allow_exec=tuple(allow_exec or ()))
     site = site.model_copy(update={"state": _state(site, access)})
@@ -67,6 +68,14 @@ def import_site(
         kept = ledger.sites.put(site)
         site_credentials().keep(name, flatten(access))
     _print([kept], as_json=as_json)
+
+
+def _zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        remedy = "Give a name of the IANA database, such as Europe/Berlin"
+        raise InvalidInput("There is no such time zone", remedy=remedy, field="--time-zone", value=name) from error
 
 
 def _state(site: Site, access: SiteAccess) -> SiteState:

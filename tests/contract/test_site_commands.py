@@ -127,6 +127,8 @@ def test_an_unsafe_kubeconfig_is_refused(
         pytest.param(["--kubeconfig", "./absent"], None, id="no-such-file"),
         pytest.param(["--label", "line"], "--label", id="label-without-value"),
         pytest.param(["--tenant", "Acme & Co"], "tenant", id="tenant-no-label"),
+        pytest.param(["--time-zone", "Mars/Base"], "--time-zone", id="no-such-time-zone"),
+        pytest.param(["--time-zone", "../../etc/passwd"], "--time-zone", id="time-zone-as-path"),
     ],
 )
 def test_wrong_options_are_refused_with_their_place(
@@ -136,6 +138,27 @@ def test_wrong_options_are_refused_with_their_place(
     assert refused.exit_code == 2
     assert json.loads(refused.stderr)["where"].get("field") == field
     assert kept(home) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a: [", id="malformed"),
+        pytest.param("a: &a [x]\nb: [*a, *a]\n", id="aliases"),
+        pytest.param("kind: Config\nkind: Config\n", id="key-twice"),
+        pytest.param("kind: Config\n---\nkind: Config\n", id="documents"),
+        pytest.param("a: " + "x" * 50_000_000, id="50-mb"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_a_hostile_kubeconfig_is_named_and_changes_nothing(edge: Edge, home: Path, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "hostile"
+    file.write_text(text)
+    refused = edge("import", "mill", "--kubeconfig", file, "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert json.loads(refused.stderr)["where"]["file"] == str(file)
+    assert kept(home) == []
+    assert not (home / "ledger.db").exists()
 
 
 def test_a_site_that_is_away_is_refused_unless_that_is_expected(

@@ -134,6 +134,30 @@ def test_a_plan_changes_nothing(edge: Edge, url: str) -> None:
         assert ledger.stamps.list() == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("canary: [", id="malformed"),
+        pytest.param("canary: '1'\ncanary: '2'\n", id="key-twice"),
+        pytest.param("canary: '1'\n---\ncanary: '2'\n", id="documents"),
+        pytest.param("waves: &w ['1']\nmore: *w\n", id="alias"),
+        pytest.param("- canary\n", id="list"),
+        pytest.param("concurrency: 0\n", id="value"),
+        pytest.param("# " + "x" * 50_000_000, id="50-mb"),
+    ],
+)
+@pytest.mark.usefixtures("fleet")
+def test_a_hostile_strategy_is_refused_by_plan_and_roll_out(edge: Edge, url: str, tmp_path: Path, text: str) -> None:
+    strategy = tmp_path / "strategy.yaml"
+    strategy.write_text(text)
+    for command in ("plan", "roll-out"):
+        refused = edge(command, "factory-line", "--strategy", strategy, "--json")
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert json.loads(refused.stderr)["where"]["file"] == str(strategy)
+    with Ledger.open(url) as ledger:
+        assert (ledger.rollouts.list(), ledger.stamps.list()) == ((), ())
+
+
 @pytest.mark.usefixtures("fleet")
 def test_a_wrong_strategy_is_refused_with_its_file_and_field(edge: Edge, tmp_path: Path) -> None:
     strategy = tmp_path / "strategy.yaml"
