@@ -165,6 +165,7 @@ class _Reader:
         if key == "<<" and event.implicit[0]:
             raise self.fault("Merge keys are not allowed", event.start_mark, value=key)
         if key in fields:
+            self._path[-1] = key
             raise self.fault("This key stands here twice", event.start_mark, value=key)
         return key
 

@@ -71,7 +71,7 @@ def test_a_scalar_means_what_it_means_to_kubernetes(plain: str, value: object) -
 @pytest.mark.parametrize(
     ("text", "what", "field"),
     [
-        ("a: {b: 1, b: 2}", "twice", "a.<key>"),
+        ("a: {b: 1, b: 2}", "twice", "a.b"),
         ("a: &x 1", "Anchors", "a"),
         ("a: *x", "Anchors", "a"),
         ("8080: x", "must be text", "<key>"),
