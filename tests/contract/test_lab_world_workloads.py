@@ -91,14 +91,8 @@ def pods(site: SiteClient, namespace: str) -> list[dict[str, Any]]:
     return sorted(site.list("v1", "Pod", namespace=namespace), key=lambda pod: pod["metadata"]["name"])
 
 
-def image_of(owner: dict[str, Any]) -> str:
-    return str(owner["spec"]["template"]["spec"]["containers"][0]["image"])
-
-
-def images(site: SiteClient, namespace: str) -> list[str]:
-    """Images of the pods that are ready."""
-    ready = [pod for pod in pods(site, namespace) if condition(pod, "Ready")[0] == "True"]
-    return [pod["spec"]["containers"][0]["image"] for pod in ready if not pod["metadata"].get("deletionTimestamp")]
+def images_of(pod: dict[str, Any]) -> list[str]:
+    return [one["image"] for one in pod["spec"]["containers"]]
 
 
 def rolled_out(obj: dict[str, Any]) -> bool:
@@ -305,18 +299,14 @@ def test_a_stateful_set_replaces_its_pods_from_the_last_to_the_first(site, names
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
 def test_earlier_templates_are_kept_as_revisions_until_there_are_too_many(site, namespace, kind):
     for image in ("web:1", "web:2", "web:3", "web:2"):
-        site.apply(made := workload(kind, namespace, template(image), revisionHistoryLimit=1))
-        until(site, made, lambda obj: status(obj, "observedGeneration") == obj["metadata"]["generation"])
-        eventually(lambda image=image: images(site, namespace) == [image])
+        site.apply(workload(kind, namespace, template(image), revisionHistoryLimit=1))
+        eventually(lambda image=image: [images_of(pod) for pod in pods(site, namespace)] == [[image]])
 
-    kept = sorted(site.list("apps/v1", "ControllerRevision", namespace=namespace), key=lambda one: one["revision"])
+    def kept() -> dict[int, list[str]]:
+        found = site.list("apps/v1", "ControllerRevision", namespace=namespace)
+        return {one["revision"]: images_of(one["data"]["spec"]["template"]) for one in found}
 
-    assert [one["revision"] for one in kept] == [3, 4]
-    assert [image_of(one["data"]) for one in kept] == ["web:3", "web:2"]
-    assert pods(site, namespace)[0]["metadata"]["labels"]["controller-revision-hash"] in {
-        kept[1]["metadata"]["name"],
-        kept[1]["metadata"]["labels"]["controller-revision-hash"],
-    }
+    eventually(lambda: kept() == {3: ["web:3"], 4: ["web:2"]})
 
 
 def test_a_daemon_set_runs_on_the_node(lab, site, namespace):
