@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -302,11 +303,9 @@ def test_earlier_templates_are_kept_as_revisions_until_there_are_too_many(site, 
         site.apply(workload(kind, namespace, template(image), revisionHistoryLimit=1))
         eventually(lambda image=image: [images_of(pod) for pod in pods(site, namespace)] == [[image]])
 
-    def kept() -> dict[int, list[str]]:
-        found = site.list("apps/v1", "ControllerRevision", namespace=namespace)
-        return {one["revision"]: images_of(one["data"]["spec"]["template"]) for one in found}
-
-    eventually(lambda: kept() == {3: ["web:3"], 4: ["web:2"]})
+    listed = partial(site.list, "apps/v1", "ControllerRevision", namespace=namespace)
+    wanted = {3: ["web:3"], 4: ["web:2"]}
+    eventually(lambda: {one["revision"]: images_of(one["data"]["spec"]["template"]) for one in listed()} == wanted)
 
 
 def test_a_daemon_set_runs_on_the_node(lab, site, namespace):
