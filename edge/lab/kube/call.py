@@ -90,10 +90,7 @@ class Call:
     @cached_property
     def dry_run(self) -> bool:
         """Whether nothing may be kept."""
-        wish = self.query.get("dryRun", "")
-        if wish not in {"", "All"}:
-            raise bad_request(f'invalid dryRun: Unsupported value: "{wish}": supported values: "All"')
-        return wish == "All"
+        return self.query.get("dryRun", "") == "All"
 
     @cached_property
     def manager(self) -> str:

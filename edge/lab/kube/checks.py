@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 
 from edge.lab.kube.errors import ApiError, Cause, bad_request, cause, invalid
+from edge.lab.kube.kind_checks import kind_faults
+from edge.lab.kube.metadata_checks import metadata_faults
 from edge.lab.kube.resources import ResourceType
 from edge.lab.kube.schema import Schema
 from edge.lab.kube.schema_faults import FieldFault
@@ -37,7 +39,7 @@ _FREE_NAMES = frozenset({"Role", "ClusterRole", "RoleBinding", "ClusterRoleBindi
 
 def check(resource: ResourceType, obj: Obj, old: Obj | None) -> None:
     """Raise ApiError 422 with every fault of the object."""
-    causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj, old)]
+    causes = [*_metadata(resource, obj, old), *_schema_faults(resource, obj, old), *kind_faults(resource, obj, old)]
     if old is not None:
         causes += _frozen(resource, obj, old)
     if causes:
@@ -85,6 +87,7 @@ def _metadata(resource: ResourceType, obj: Obj, old: Obj | None) -> Iterator[Cau
             text = f"{text} {sorted(added)}"
             yield cause("metadata.finalizers", "FieldValueForbidden", text)
     yield from _labels(meta.get("labels") or {})
+    yield from metadata_faults(meta, builtin=not resource.custom and resource.group != "apiextensions.k8s.io")
     size = sum(len(key) + len(str(value)) for key, value in (meta.get("annotations") or {}).items())
     if size > _ANNOTATIONS:
         text = f"Too long: may not be more than {_ANNOTATIONS} bytes"

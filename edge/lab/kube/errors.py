@@ -42,7 +42,7 @@ class ApiError(Exception):
         }
         if self.reason:
             body["reason"] = self.reason
-        if self.details:
+        if self.details is not None:
             body["details"] = self.details
         return {**body, "code": self.code}
 
@@ -87,9 +87,9 @@ def conflict(resource: ResourceType, name: str, why: str = "") -> ApiError:
     return ApiError(409, "Conflict", text, _details(resource, name))
 
 
-def apply_conflict(resource: ResourceType, name: str, message: str, causes: Sequence[Cause]) -> ApiError:
-    """409 of a server-side apply: fields belong to other managers."""
-    return ApiError(409, "Conflict", message, {"causes": list(causes)} | _details(resource, name))
+def apply_conflict(message: str, causes: Sequence[Cause]) -> ApiError:
+    """409 of a server-side apply: fields belong to other managers. A real server does not name the object here."""
+    return ApiError(409, "Conflict", message, {"causes": list(causes)})
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiError:
@@ -97,7 +97,9 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> ApiErr
     lines = [f"{cause['field']}: {cause['message']}" for cause in causes]
     text = lines[0] if len(lines) == 1 else f"[{', '.join(lines)}]"
     qualified = f"{kind}.{group}" if group else kind
-    details: dict[str, Any] = {"name": name, "kind": kind, "causes": list(causes)}
+    details: dict[str, Any] = {"kind": kind, "causes": list(causes)}
+    if name:
+        details["name"] = name
     if group:
         details["group"] = group
     return ApiError(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)

@@ -19,6 +19,7 @@ from edge.lab.kube.routes import target_of, verb_of
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import ServedRequest, SiteStore, stamp
 from edge.lab.kube.watch import Watch
+from edge.lab.kube.write_options import check_write_options
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -78,6 +79,7 @@ class SiteServer:
             target = target_of(self.store.types, parts)
             word, verb = verb_of(call, target)
             self._authorise(call, word, target)
+            check_write_options(call)
             return verb(self.site, call, target)
         self._authorise_path(call)
         if call.method not in {"GET", "HEAD"}:

@@ -77,6 +77,9 @@ def _wants_dry_run(options: dict[str, Any]) -> bool:
 
 def _how(call: Call, options: dict[str, Any]) -> Deletion:
     policy = options.get("propagationPolicy") or call.query.get("propagationPolicy") or ""
+    if policy and options.get("orphanDependents") is not None:
+        text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [cause("propagationPolicy", "FieldValueInvalid", text)])
     if not policy:
         policy = ORPHAN if options.get("orphanDependents") else BACKGROUND
     if policy not in {BACKGROUND, FOREGROUND, ORPHAN}:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge.lab.kube.bodies import APPLY, decode_patch, media_type
+from edge.lab.kube.bodies import decode_patch, media_type
 from edge.lab.kube.call import Answer, Call, Target, answer
 from edge.lab.kube.cells import selector_text
-from edge.lab.kube.errors import bad_request, cause, invalid, invalid_patch, method_not_allowed
+from edge.lab.kube.errors import cause, invalid, invalid_patch, method_not_allowed
 from edge.lab.kube.jsonpath import first, names_of
 from edge.lab.kube.patch import json_patch, merge_patch
 from edge.lab.kube.resources import ScalePaths
@@ -37,8 +37,6 @@ def patch_scale(site: Site, call: Call, target: Target) -> Answer:
         after = json_patch(before, wish) if media == "application/json-patch+json" else merge_patch(before, wish)
     except (ValueError, TypeError, KeyError, IndexError) as bad:
         raise invalid_patch(target.resource, target.name, str(bad)) from bad
-    if media == APPLY and not call.query.get("fieldManager"):
-        raise bad_request("fieldManager is required for apply patch")
     if not isinstance(after, dict):
         raise invalid_patch(target.resource, target.name, "the patch does not leave an object")
     return _set(site, call, target, as_typed(after, SCALE))

@@ -39,6 +39,8 @@ def update(site: Site, call: Call, target: Target) -> Answer:
     obj = read_object(call, target)
     if obj["metadata"].setdefault("name", target.name) != target.name:
         raise _name_differs(obj["metadata"]["name"], target.name)
+    if target.resource.custom and not obj["metadata"].get("resourceVersion"):
+        raise _without_revision(target)
     _check_fields(call, target.resource, obj, _strict_body)
     return _reply(site, call, target.resource, commit_change(site, call, target, obj, current(site, target)))
 
@@ -101,6 +103,12 @@ def settle_metadata(obj: Obj, target: Target) -> None:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     else:
         meta["namespace"] = target.namespace
+
+
+def _without_revision(target: Target) -> ApiError:
+    """Custom resources are never replaced blindly; most built-in kinds may be."""
+    fault = cause("metadata.resourceVersion", "FieldValueInvalid", "Invalid value: 0: must be specified for an update")
+    return invalid(target.resource.plural, target.resource.group, target.name, [fault])
 
 
 def _name_differs(sent: str, wanted: str) -> ApiError:
@@ -177,9 +185,6 @@ def _as_object(value: Any) -> Obj:
 
 def _apply(site: Site, call: Call, target: Target) -> Answer:
     resource = target.resource
-    if not call.query.get("fieldManager"):
-        fault = cause("fieldManager", "FieldValueRequired", "Required value: is required for apply patch")
-        raise invalid("PatchOptions", "meta.k8s.io", "", [fault])
     wish = _wish(call, target)
     found = site.store.get(resource, target.namespace, target.name)
     old = None if found is None else shown(resource, found)
@@ -234,7 +239,7 @@ def merge_applied(site: Site, call: Call, target: Target, old: Obj | None, wish:
         raise ApiError(500, "", f"failed to create typed patch object ({place}): {bad}") from bad
     except ApplyConflict as clash:
         causes = [cause(path, "FieldManagerConflict", message) for path, message in clash.causes()]
-        raise apply_conflict(resource, target.name, str(clash), causes) from clash
+        raise apply_conflict(str(clash), causes) from clash
 
 
 def _reset(resource: ResourceType, sub: str, wish: Obj) -> None:
