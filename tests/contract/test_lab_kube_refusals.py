@@ -94,6 +94,12 @@ REFUSED = [
     pytest.param(DEPLOYMENTS, workload({"restartPolicy": "Never"}), [(RESTARTS, "NotSupported")], id="restart-policy"),
     pytest.param(DEPLOYMENTS, workload(MOUNTING), [(MOUNT, "NotFound")], id="mount-of-no-volume"),
     pytest.param(
+        DEPLOYMENTS,
+        workload({"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/x"}}]}),
+        [("spec.template.spec.volumes[0].hostPath", "Forbidden")],
+        id="volume-with-two-sources",
+    ),
+    pytest.param(
         DEPLOYMENTS, workload({}, strategy=NO_SURGE), [(f"{STRATEGY}.maxUnavailable", "Invalid")], id="no-surge-no-less"
     ),
     pytest.param(DEPLOYMENTS, workload({}, strategy=RECREATE), [(STRATEGY, "Forbidden")], id="recreate-and-rolling"),

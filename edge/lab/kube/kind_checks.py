@@ -86,20 +86,28 @@ def _secret_type(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
 # Workloads
 
 
-def _mounts(*path: str) -> _Check:
-    """Every mount names a volume of its pod. A StatefulSet's may be claims, so it is not asked."""
+def _volumes(*path: str) -> _Check:
+    """A volume has one source. A StatefulSet's pods are not checked: their mounts may name its claims."""
 
     def check(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
-        spec = _map(obj, *path)
-        known = {volume.get("name") for _, volume in _maps(spec, "volumes")}
+        spec, where = _map(obj, *path), ".".join(path)
+        for place, volume in _maps(spec, "volumes"):
+            sources = [word for word, source in volume.items() if word != "name" and source is not None]
+            for word in sources[1:]:
+                yield _forbidden(f"{where}.volumes[{place}].{word}", "may not specify more than 1 volume type")
         for word in _CONTAINERS:
             for place, container in _maps(spec, word):
-                for number, mount in _maps(container, "volumeMounts"):
-                    if mount.get("name") not in known:
-                        where = f"{'.'.join(path)}.{word}[{place}].volumeMounts[{number}].name"
-                        yield cause(where, "FieldValueNotFound", f'Not found: "{mount.get("name", "")}"')
+                yield from _mounts(spec, container, f"{where}.{word}[{place}]")
 
     return check
+
+
+def _mounts(spec: Obj, container: Obj, where: str) -> Iterator[Cause]:
+    known = {volume.get("name") for _, volume in _maps(spec, "volumes")}
+    for number, mount in _maps(container, "volumeMounts"):
+        name = mount.get("name", "")
+        if name not in known:
+            yield cause(f"{where}.volumeMounts[{number}].name", "FieldValueNotFound", f'Not found: "{name}"')
 
 
 def _restarts_always(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
@@ -183,13 +191,13 @@ def _rules(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
 _CHECKS: Final[Mapping[tuple[str, str], tuple[_Check, ...]]] = {
     ("", "ConfigMap"): (_keys,),
     ("", "Secret"): (_keys, _secret_type),
-    ("", "Pod"): (_pod_stays, _mounts("spec")),
+    ("", "Pod"): (_pod_stays, _volumes("spec")),
     ("", "PersistentVolumeClaim"): (_claim,),
-    ("apps", "DaemonSet"): (_restarts_always, _mounts(*_TEMPLATE)),
-    ("apps", "Deployment"): (_strategy, _restarts_always, _mounts(*_TEMPLATE)),
-    ("apps", "ReplicaSet"): (_restarts_always, _mounts(*_TEMPLATE)),
+    ("apps", "DaemonSet"): (_restarts_always, _volumes(*_TEMPLATE)),
+    ("apps", "Deployment"): (_strategy, _restarts_always, _volumes(*_TEMPLATE)),
+    ("apps", "ReplicaSet"): (_restarts_always, _volumes(*_TEMPLATE)),
     ("apps", "StatefulSet"): (_restarts_always,),
-    ("batch", "Job"): (_restarts_with_an_end, _mounts(*_TEMPLATE)),
+    ("batch", "Job"): (_restarts_with_an_end, _volumes(*_TEMPLATE)),
     ("networking.k8s.io", "NetworkPolicy"): (_policy_types,),
     ("policy", "PodDisruptionBudget"): (_budget,),
     ("rbac.authorization.k8s.io", "ClusterRole"): (_rules,),
