@@ -2,7 +2,7 @@
 
 Two forms are accepted by Kubernetes and yet go wrong. `stringData` of a Secret is folded into `data` after ownership is
 worked out, so each apply of it writes, and a key that is left out later stays. A Service's port without its protocol is
-refused before Kubernetes 1.23, because the protocol is half of the port's key.
+refused by older servers (seen on 1.20), whose schema has no default for that half of the port's key.
 """
 
 from __future__ import annotations
