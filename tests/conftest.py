@@ -76,7 +76,7 @@ def lab_down(state: Path) -> None:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    """One lab of four sites in fair weather for the whole run. Leave its sites' weather fair."""
+    """One lab of four sites for the whole run. Leave its sites' weather fair and its clock alone."""
     state = tmp_path_factory.mktemp("lab") / "state"
     yield lab_up(state, "--sites", "4")
     lab_down(state)

@@ -62,6 +62,12 @@ class Wire:
         return contextlib.closing(connection), connection.getresponse()
 
 
+@pytest.fixture(scope="module")
+def lab(lab_factory):
+    """A lab whose weather and clock these tests may change."""
+    return lab_factory("--sites", "4")
+
+
 @pytest.fixture
 def storm(lab):
     """Sets faults at the third site and lifts them afterwards."""

@@ -19,6 +19,12 @@ PATIENCE_S = 20.0
 
 
 @pytest.fixture(scope="module")
+def lab(lab_factory):
+    """A lab whose clock these tests may put forward."""
+    return lab_factory("--sites", "4")
+
+
+@pytest.fixture(scope="module")
 def site(lab) -> Iterator[SiteClient]:
     with SiteClient(read_kubeconfig(Path(lab.sites[3].kubeconfig)), site=lab.sites[3].name) as client:
         yield client
