@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export EDGE_HOME ?= $(CURDIR)/.edge
 
-.PHONY: install demo test soak check fix bench up down schemas constraints
+.PHONY: install demo test check fix bench up down schemas constraints
 
 install: $(READY)
 
@@ -26,7 +26,7 @@ down: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit --quiet
-	$(BIN)/python -m pytest tests/contract tests/flows tests/system --quiet
+	$(BIN)/python -m pytest tests/contract tests/flows tests/system --quiet --numprocesses 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
