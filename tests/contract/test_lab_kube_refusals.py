@@ -207,3 +207,16 @@ def test_a_status_about_no_object_has_empty_details_and_a_conflict_only_causes(s
     site.apply(f"{CM}/fought", config_map("fought", a="1"))
     reply = site.apply(f"{CM}/fought", config_map("fought", a="2"), "two")
     assert (reply.code, set(reply.body["details"])) == (409, {"causes"})
+
+
+def test_a_replacement_must_say_its_name(site: Site) -> None:
+    site.make(CM, config_map("nameless"))
+    reply = site.call("PUT", f"{CM}/nameless", {"metadata": {}, "data": {"a": "1"}})
+    assert (reply.code, reply.body["reason"]) == (400, "BadRequest")
+    assert reply.body["message"].endswith("name must be provided")
+
+
+def test_an_empty_map_is_left_out_and_no_change(site: Site) -> None:
+    first = site.apply(f"{CM}/empty", config_map("empty")).body
+    assert "data" not in first
+    assert site.apply(f"{CM}/empty", config_map("empty")).body == first

@@ -18,6 +18,8 @@ from edge.lab.kube.store import Obj, asks_otherwise
 
 # Set by the server alone; what a caller sends there is ignored.
 _SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
+_DATA = frozenset({("", "configmaps"), ("", "secrets")})
+"""Kinds whose maps are left out when they are empty, as Go does with any map of a built-in kind."""
 _KEEP_STATUS = frozenset({"Node", "APIService", "CertificateSigningRequest", "ResourceQuota"})
 """Kinds whose status may come with the object, as the ones that report themselves do."""
 
@@ -60,6 +62,10 @@ def _settle_name(meta: dict[str, Any]) -> str:
 
 def _completed(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> Obj:
     _drop_empty(obj["metadata"])
+    if resource.key in _DATA:
+        for word in ("data", "binaryData"):
+            if word in obj and not obj[word]:
+                del obj[word]
     resource.schema.default(obj)
     if old is None or asks_otherwise(resource, old, obj):
         _admit(site, resource, obj, old)

@@ -37,7 +37,11 @@ def create(site: Site, call: Call, target: Target) -> Answer:
 def update(site: Site, call: Call, target: Target) -> Answer:
     """PUT of an object or its status. As on a real server, only a few kinds can be created this way; here none."""
     obj = read_object(call, target)
-    if obj["metadata"].setdefault("name", target.name) != target.name:
+    if not obj["metadata"].get("name"):
+        raise bad_request(
+            f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        )
+    if obj["metadata"]["name"] != target.name:
         raise _name_differs(obj["metadata"]["name"], target.name)
     if target.resource.custom and not obj["metadata"].get("resourceVersion"):
         raise _without_revision(target)
