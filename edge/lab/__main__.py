@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -31,13 +32,23 @@ def main(config_json: str, pipe: int | None) -> int:
     try:
         with claimed(Layout(config.state)):
             raise_file_limit()
-            Lab(config).serve(lambda _: tell({"ready": True}))
+            lab = Lab(config)
+            lab.serve(lambda _: _unless_left(lambda: tell({"ready": True}), lab))
     except EdgeError as error:
         logging.getLogger(__name__).error("%s", error)
         wrong = isinstance(error, InvalidInput)
         tell({"error": error.what, "where": error.where, "remedy": error.remedy, "input": wrong})
         return 2 if wrong else 1
     return 0
+
+
+def _unless_left(tell: Callable[[], None], lab: Lab) -> None:
+    """Say that it is ready; end when whoever started it did not wait, since nobody would know of it."""
+    try:
+        tell()
+    except BrokenPipeError:
+        logging.getLogger(__name__).error("whoever started this lab is gone, so it ends")
+        lab.stop()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pytest
 
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
+from edge.lab.layout import LabConfig
 from edge.model.kube import ObjectRef
 
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
@@ -254,3 +255,16 @@ def test_the_admin_api_wants_its_token(lab):
 def wait_until_gone(pid: int) -> None:
     while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
         pass
+
+
+def test_a_lab_that_nobody_waits_for_ends_by_itself(tmp_path):
+    config = LabConfig(state=tmp_path / "lab", sites=1)
+    reads, writes = os.pipe()
+    os.close(reads)
+
+    command = [sys.executable, "-m", "edge.lab", config.model_dump_json(), str(writes)]
+    ended = subprocess.run(command, pass_fds=(writes,), capture_output=True, text=True, timeout=60, check=True)
+    os.close(writes)
+
+    assert "whoever started this lab is gone" in ended.stderr
+    assert edge("lab", "status", "--state", str(config.state)).returncode == 1

@@ -34,6 +34,11 @@ def platform_of(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=environment(home), capture_output=True, text=True, check=False, timeout=200)
 
 
+def _heed_ctrl_c() -> None:
+    """As in a terminal. What is started in the background ignores it, and hands that on to what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("sign", "part", "code"),
     [
@@ -47,11 +52,17 @@ def test_an_interrupted_demonstration_leaves_no_process(
 ) -> None:
     log = home.with_name("demo.log")
     with log.open("wb") as out:
-        demo = subprocess.Popen([*EDGE, "demo", "--sites", "3"], env=environment(home), stdout=out, stderr=out)
+        demo = subprocess.Popen(
+            [*EDGE, "demo", "--sites", "3"],
+            env=environment(home),
+            stdout=out,
+            stderr=out,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - this process has no other thread that could hold a lock
+        )
     until(lambda: [line for line in processes_of(home).values() if part in line], f"{part} runs")
     demo.send_signal(sign)
     assert demo.wait(timeout=60) == code, log.read_text()
-    assert processes_of(home) == {}
+    until(lambda: processes_of(home) == {}, "no process is left")
     assert "Traceback" not in log.read_text()
 
 

@@ -26,8 +26,10 @@ SITES = ("site-0005", "site-0006")
 @pytest.fixture
 def ledger(platform: Any) -> Iterator[Ledger]:
     with Ledger.open(platform.addresses.ledger_url) as opened:
+        known = {site.name for site in opened.sites.list()}
         for site in SITES:
-            opened.sites.put(Site(name=site, state=SiteState.CONNECTED))
+            if site not in known:
+                opened.sites.put(Site(name=site, state=SiteState.CONNECTED))
         yield opened
 
 
