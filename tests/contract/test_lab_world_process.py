@@ -267,4 +267,4 @@ def test_a_lab_that_nobody_waits_for_ends_by_itself(tmp_path):
     os.close(writes)
 
     assert "whoever started this lab is gone" in ended.stderr
-    assert edge("lab", "status", "--state", str(config.state)).returncode == 1
+    assert edge("status", "--state", str(config.state)).returncode == 1
