@@ -11,8 +11,8 @@ from rich.table import Table
 
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
-from edge.cli.roll_out import find_cohort, find_meant, read_stamp, read_strategy, roll_out
 from edge.cli.site import pairs
+from edge.cli.stamp_roll_out import find_cohort, find_meant, read_stamp, read_strategy, roll_out
 from edge.model.kube import KubeObject
 from edge.model.rollout import RolloutPlan, Strategy
 from edge.model.site import Site, SiteSelector
