@@ -12,13 +12,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from deployments.local.platform import Addresses, LocalPlatform
 from edge.lab import process
 from edge.lab.layout import Layout
 
-settings.register_profile("untimed", deadline=None)
+# No time is asserted, and where nobody watches the same examples are tried each time.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
 settings.load_profile("untimed")
 
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")

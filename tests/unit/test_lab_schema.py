@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import os
 from copy import deepcopy
@@ -59,7 +60,8 @@ def faults(schema: Schema, obj: dict[str, Any], old: dict[str, Any] | None = Non
 
 @pytest.mark.skipif(importlib.util.find_spec("kubernetes_validate") is None, reason="the source package is not there")
 def test_the_shipped_schemas_are_what_the_build_makes() -> None:
-    assert (DATA / "schemas.json.gz").read_bytes() == pack(build())
+    shipped, made = (DATA / "schemas.json.gz").read_bytes(), pack(build())
+    assert gzip.decompress(shipped) == gzip.decompress(made), "the headers differ between versions of Python"
 
 
 def test_an_unknown_kind_has_no_schema() -> None:
