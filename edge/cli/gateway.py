@@ -14,6 +14,8 @@ from edge.cli.output import JsonFlag, emit, errors, speaks
 from edge.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from edge.gateway.settings import GatewaySettings
     from edge.ledger import Ledger
 
@@ -72,15 +74,21 @@ def serve(
             ssl_certfile=tls_certificate,
             ssl_keyfile=tls_key,
         )
-        listener = config.bind_socket()
-        # asyncio leaves Nagle's algorithm on for a socket made this way, and every answer would wait 40 ms.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.listen(config.backlog)  # from here on senders are not turned away
+        listener = _listen(config)
         scheme = "https" if tls_certificate else "http"
         url = f"{scheme}://{host}:{listener.getsockname()[1]}"
         emit({"url": url, "name": name, "dispatch": dispatch}, f"Listening at {url}", as_json=as_json)
         sys.stdout.flush()  # whoever started the gateway waits for this line
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(config: uvicorn.Config) -> socket.socket:
+    """From here on senders are not turned away."""
+    listener = config.bind_socket()
+    # asyncio leaves Nagle's algorithm on for a socket made this way, and every answer would wait 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.listen(config.backlog)
+    return listener
 
 
 def _settings(name: str, *, dispatch: bool) -> GatewaySettings:

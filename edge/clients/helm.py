@@ -88,12 +88,6 @@ def agents_found(site: SiteClient) -> AgentsFound:
     )
 
 
-def agents_state(site: SiteClient) -> tuple[AgentsOnCluster, str | None]:
-    """State and public key of `agents_found`."""
-    found = agents_found(site)
-    return found.state, found.public_key
-
-
 def _traces(site: SiteClient) -> bool:
     """Whether anything of the agents is there: one of their Deployments, or Helm's record of a release."""
     deployments = site.list("apps/v1", "Deployment", namespace=AGENT_NAMESPACE)

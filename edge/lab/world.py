@@ -79,10 +79,6 @@ class World:
             raise NotFound("the lab has no such site", site=name, remedy="edge lab up --json lists the sites")
         return site
 
-    def names(self) -> list[str]:
-        """All sites' names, in order."""
-        return list(self._sites)
-
     def token(self, site: str, user: str = "edge-admin") -> str:
         """The bearer token of a user at one site; the same for as long as the state folder lives."""
         return hmac.new(self._secret, f"{site}/{user}".encode(), hashlib.sha256).hexdigest()

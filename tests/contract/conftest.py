@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 
 from edge.ledger import Ledger
+from edge.processes import free_port
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -42,13 +42,6 @@ def _somebody() -> pwd.struct_passwd:
     return known.get("postgres") or known["nobody"]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _start_postgres(folder: Path) -> tuple[str, Callable[[], None]]:
     """A server of our own: its URL, and what stops it."""
     who = _somebody()
@@ -60,7 +53,7 @@ def _start_postgres(folder: Path) -> tuple[str, Callable[[], None]]:
         with (folder / "said").open("ab") as said:
             subprocess.run(command, check=True, stdout=said, stderr=said, cwd=folder, **other)  # type: ignore[call-overload] - one mapping for three keywords
 
-    data, port = str(folder / "data"), _free_port()
+    data, port = str(folder / "data"), free_port()
     run("initdb", "-D", data, "-A", "trust", "-U", "edge", "--no-sync", "-E", "UTF8")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
     run("pg_ctl", "-D", data, "-o", options, "-l", str(folder / "log"), "-w", "start")

@@ -16,7 +16,7 @@ import pytest
 from edge.clients.arc import ArcClient
 from edge.clients.arc_keys import new_key
 from edge.clients.azure_identity import default_credential
-from edge.clients.helm import agents_found, agents_state, install_arc_agents, uninstall_arc_agents
+from edge.clients.helm import agents_found, install_arc_agents, uninstall_arc_agents
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.clients.oci import ChartRef, pull_chart
@@ -111,7 +111,8 @@ def test_a_new_site_is_connected_and_connecting_it_again_reuses_its_key(connect:
     cluster = connect.whole()
     assert cluster.connectivity == "Connected"
     assert cluster.agent_version
-    assert agents_state(connect.site) == (AgentsOnCluster.PRESENT, cluster.public_key)
+    found = agents_found(connect.site)
+    assert (found.state, found.public_key) == (AgentsOnCluster.PRESENT, cluster.public_key)
     assert connect.decide() is ConnectAction.REUSE_KEY
     again = connect.arc.put(connect.target, cluster.public_key, onboarding_tags(connect.work))
     assert (again.public_key, again.connectivity) == (cluster.public_key, "Connected")
@@ -191,7 +192,8 @@ def test_agents_without_their_config_are_broken(connect: Connect) -> None:
     connect.whole()
     config = ObjectRef(api_version="v1", kind="ConfigMap", namespace="azure-arc", name="azure-clusterconfig")
     connect.site.delete(config)
-    assert agents_state(connect.site) == (AgentsOnCluster.PRESENT_WITHOUT_CONFIG, None)
+    found = agents_found(connect.site)
+    assert (found.state, found.public_key) == (AgentsOnCluster.PRESENT_WITHOUT_CONFIG, None)
     connect.work = "onboarding:another"
     assert connect.decide() is ConnectAction.REFUSE_BROKEN
 
@@ -232,7 +234,7 @@ def test_a_chart_without_a_key_is_refused_before_anything_is_installed(connect: 
     cluster = connect.put(new_key(2048))
     with pytest.raises(InvalidInput, match="onboardingPrivateKey"):
         connect.agents("", cluster)
-    assert agents_state(connect.site)[0] is AgentsOnCluster.ABSENT
+    assert agents_found(connect.site).state is AgentsOnCluster.ABSENT
 
 
 def test_the_private_key_is_in_the_cluster_and_in_no_file_of_azures(connect: Connect) -> None:
