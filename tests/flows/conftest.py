@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from edge.clients.arc import ArcClient
@@ -16,6 +15,7 @@ from edge.clients.azure_identity import default_credential
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.ledger import Ledger
+from tests.patient_http import prefect_client
 
 SiteOf = Callable[[str], SiteClient]
 WITHIN_S = 90.0
@@ -50,7 +50,7 @@ class Prefect:
     """The platform's Prefect server, asked over HTTP, so that Prefect is not imported into the test's process."""
 
     def __init__(self, api: str) -> None:
-        self._api = httpx.Client(base_url=api, timeout=30)
+        self._api = prefect_client(api)
 
     def __enter__(self) -> Prefect:
         return self

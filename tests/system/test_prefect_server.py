@@ -14,10 +14,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.patient_http import prefect_client
+
 
 @pytest.fixture
 def api(platform: Any) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=platform.addresses.prefect_api, timeout=30) as client:
+    with prefect_client(platform.addresses.prefect_api) as client:
         yield client
 
 
