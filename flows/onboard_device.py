@@ -11,7 +11,8 @@ from prefect.states import Completed, Failed
 from edge.model.names import DeviceId
 from edge.model.outcome import Outcome, Status
 from edge.policy.groups import in_groups
-from tasks.onboarding import holding_batch, onboard_devices, open_onboarding, settle_batch
+from tasks.onboarding import onboard_devices
+from tasks.onboarding_job import holding_batch, open_onboarding, settle_batch
 from tasks.report import OnboardingReport
 from tasks.runner import threads
 

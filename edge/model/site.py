@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from edge.model.base import Value
 from edge.model.names import SiteName, TenantName
 
@@ -51,6 +53,24 @@ class Site(Value):
     time_zone: str = "UTC"
     state: SiteState = SiteState.KNOWN
     arc_id: str | None = None
+    stamp: str | None = None
+    """Name of the stamp that the assignment rule wants here; None: none."""
+    arc_resource_group: str | None = None
+    """Where its connected cluster lives; None: as the Arc subscription says."""
+    arc_location: str | None = None
+
+
+class SiteIdentity(Value):
+    """The clock of a site's Arc identity, as Azure last told it.
+
+    The certificate lasts 90 days and renews itself between day 46 and day 90, when the site is in contact.
+    """
+
+    site: SiteName
+    expires_at: AwareDatetime | None = None
+    last_connected_at: AwareDatetime | None = None
+    connectivity: str = ""
+    seen_at: AwareDatetime
 
 
 class SiteSelector(Value):

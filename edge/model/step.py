@@ -16,8 +16,8 @@ Detail = dict[str, str | int | float | bool | list[str]]
 class StepKey(Value):
     """The same on every try of the same work.
 
-    `work` is the rollout's or the onboarding's id (`rollout:<id>`, `onboarding:<device>:<certificate>`), `subject` the
-    site or the device.
+    `work` is the rollout's or the onboarding's id (`rollout:<id>`, or what `onboarding_work` says), `subject` the site
+    or the device.
     """
 
     work: str

@@ -13,7 +13,7 @@ import pytest
 from edge.gateway.settings import GatewaySettings
 from edge.ledger import Ledger
 from edge.model.event import IncomingEvent
-from tasks.onboarding import RENEW_S, STALE_AFTER, holding_batch
+from tasks.onboarding_job import RENEW_S, STALE_AFTER, holding_batch
 
 EVENT = IncomingEvent(id="e1", source="plant", type="registered", time=datetime(2026, 3, 1, tzinfo=UTC), data={})
 KEY = (EVENT.source, EVENT.id)
