@@ -73,6 +73,16 @@ class Proof(Value):
     signature: str = Field(max_length=4096)
 
 
+class Endorsement(Value):
+    """The old key's word for a new certificate: its signature over what the registration's proof signs.
+
+    `algorithm` and `signature` are as in a Proof.
+    """
+
+    algorithm: Literal["ES256", "ES384", "ES512", "EdDSA", "RS256", "PS256"]
+    signature: str = Field(max_length=4096)
+
+
 class Attestation(Value):
     """What a TPM 2.0 says of the device's boot. Binary parts are base64 of the TPM's own structures.
 

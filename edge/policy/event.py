@@ -17,11 +17,11 @@ from typing import Any, cast
 import orjson
 from cloudevents.core.exceptions import CloudEventValidationError
 from cloudevents.core.v1.event import CloudEvent
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from edge.errors import InvalidInput
 from edge.model.base import Value
-from edge.model.device import Registration
+from edge.model.device import Endorsement, Origin, Registration
 from edge.model.event import IncomingEvent
 from edge.model.names import DeviceId
 
@@ -39,6 +39,10 @@ class EventType(StrEnum):
 
     REGISTERED = "io.edge-platform.device.registered.v1"
     """A device asks to be let in; the data is a Registration."""
+    RENEWED = "io.edge-platform.device.renewed.v1"
+    """A device that is in has a new certificate; the data is a Renewal."""
+    RESET = "io.edge-platform.device.reset.v1"
+    """A device was wiped and asks to be let in anew; the data is a Registration with a proof by the key on record."""
     DEVICE_CREATED = "Microsoft.Devices.DeviceCreated"
     DEVICE_DELETED = "Microsoft.Devices.DeviceDeleted"
     DEVICE_CONNECTED = "Microsoft.Devices.DeviceConnected"
@@ -46,17 +50,33 @@ class EventType(StrEnum):
     DEVICE_TELEMETRY = "Microsoft.Devices.DeviceTelemetry"
 
 
+ASKS = frozenset({EventType.REGISTERED, EventType.RENEWED, EventType.RESET})
+"""Types that devices send themselves, with a registration in them."""
+
 CONTACTS = frozenset({EventType.DEVICE_CONNECTED, EventType.DEVICE_DISCONNECTED, EventType.DEVICE_TELEMETRY})
 """Types that prove the device was in contact at the event's time. IoT Hub's registry sends the others by itself."""
 
 
+class Renewal(Value):
+    """The data of a renewal: the registration with the new certificate and its proof, and the old key's word for it."""
+
+    registration: Registration
+    endorsement: Endorsement
+
+
 class Arrival(Value):
-    """An event that is understood: about which device, and its registration when it is one."""
+    """An event that is understood: about which device, and its registration when it holds one.
+
+    `via` and `received_at` say how and when it came; `received_at` is what a challenge's end is held against.
+    """
 
     event: IncomingEvent
     type: EventType
     device_id: DeviceId
     registration: Registration | None = None
+    endorsement: Endorsement | None = None
+    via: Origin = Origin.EVENT
+    received_at: AwareDatetime | None = None
 
     @property
     def is_contact(self) -> bool:
@@ -112,23 +132,44 @@ def read_grid_event(event: Mapping[str, Any], *, received_at: datetime, place: s
     )
 
 
-def understand(event: IncomingEvent, *, place: str = "") -> Arrival:
+def understand(
+    event: IncomingEvent, *, place: str = "", via: Origin = Origin.EVENT, received_at: datetime | None = None
+) -> Arrival:
     """What an event means. Raises InvalidInput for an unknown type, a bad registration or a bad device id."""
     try:
         kind = EventType(event.type)
     except ValueError as error:
         known = ", ".join(EventType)
         raise _invalid("Events of this type are not taken", place + "type", event.type, f"Send {known}") from error
-    if kind is not EventType.REGISTERED:
-        return Arrival(event=event, type=kind, device_id=_azure_device(event, kind, place))
+    came = {"event": event, "type": kind, "via": via, "received_at": received_at}
+    if kind not in ASKS:
+        return Arrival.model_validate({**came, "device_id": _azure_device(event, kind, place)})
+    registration, endorsement = _asked(event, kind, f"{place}data.")
+    said = {"device_id": registration.device_id, "registration": registration, "endorsement": endorsement}
+    return Arrival.model_validate({**came, **said})
+
+
+def _asked(event: IncomingEvent, kind: EventType, place: str) -> tuple[Registration, Endorsement | None]:
     try:
-        registration = Registration.model_validate(event.data)
+        if kind is EventType.RENEWED:
+            renewal = Renewal.model_validate(event.data)
+            registration, endorsement, place = renewal.registration, renewal.endorsement, f"{place}registration."
+        else:
+            registration, endorsement = Registration.model_validate(event.data), None
     except ValidationError as error:
-        raise _first_fault(error, f"{place}data.") from error
-    if "PRIVATE KEY" in registration.certificate:  # a mistake at the sender must not put a secret into the ledger
+        raise _first_fault(error, place) from error
+    if kind is not EventType.REGISTERED and registration.proof is None:
+        remedy = "Ask for a challenge and sign the registration with it (docs/gateway.md)"
+        raise InvalidInput("This type of event needs a proof", field=f"{place}proof", remedy=remedy)
+    _refuse_private_key(registration, place)
+    return registration, endorsement
+
+
+def _refuse_private_key(registration: Registration, place: str) -> None:
+    """A mistake at the sender must not put a secret into the ledger."""
+    if "PRIVATE KEY" in registration.certificate:
         remedy = "Send the certificate alone, and give the device a new key: this one has been shown"
-        raise InvalidInput("The certificate holds a private key", field=f"{place}data.certificate", remedy=remedy)
-    return Arrival(event=event, type=kind, device_id=registration.device_id, registration=registration)
+        raise InvalidInput("The certificate holds a private key", field=f"{place}certificate", remedy=remedy)
 
 
 _DEVICE_ID: TypeAdapter[str] = TypeAdapter(DeviceId)
