@@ -28,6 +28,7 @@ from edge.ledger.columns import Json, Utc
 from edge.ledger.store import Book
 from edge.ledger.tables import inbox
 from edge.ledger.writer import Transaction
+from edge.model.device import Origin
 from edge.model.event import EventKey, EventState, IncomingEvent, StoredEvent
 from edge.policy.audit import canonical
 
@@ -43,8 +44,8 @@ _HANDLE = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(state=bin
 # As text, because SQLAlchemy compiles its own ON CONFLICT anew each time.
 _ADD = (
     text("""
-        INSERT INTO inbox (source, id, type, subject, time, data, digest, state, received_at, sends, claimed_by)
-        VALUES (:source, :id, :type, :subject, :time, :data, :digest, 'stored', :received_at, 0, '')
+        INSERT INTO inbox (source, id, type, subject, time, data, digest, state, received_at, sends, claimed_by, via)
+        VALUES (:source, :id, :type, :subject, :time, :data, :digest, 'stored', :received_at, 0, '', :via)
         ON CONFLICT (source, id) DO NOTHING
         RETURNING sequence
     """)
@@ -57,12 +58,13 @@ _DIGEST = select(inbox.c.digest).where(*_THIS)
 class Inbox(Book):
     """Events on their way from the gateway to a run."""
 
-    def add(self, events: Sequence[IncomingEvent], *, at: datetime) -> list[bool]:
+    def add(self, events: Sequence[IncomingEvent], *, at: datetime, via: Origin = Origin.EVENT) -> list[bool]:
         """Store all of them, or none; answers for each whether it is new (False: it was there before).
 
+        `via` is the way by which they came; an event that was there before keeps its own.
         Raises LedgerMismatch when an event with the same source and id but another content is there.
         """
-        return self._store.write(lambda txn: [_added(txn, event, at) for event in events])
+        return self._store.write(lambda txn: [_added(txn, event, at, via) for event in events])
 
     def purge(self, before: datetime) -> int:
         """Forget events received before then that nothing has to be done for any more; answers how many."""
@@ -133,9 +135,9 @@ class Inbox(Book):
             return tuple(_stored(row) for row in connection.execute(wanted).mappings())
 
 
-def _added(txn: Transaction, event: IncomingEvent, at: datetime) -> bool:
+def _added(txn: Transaction, event: IncomingEvent, at: datetime, via: Origin) -> bool:
     digest = _digest(event)
-    row = {**event.model_dump(), "digest": digest, "received_at": at}
+    row = {**event.model_dump(), "digest": digest, "received_at": at, "via": via}
     if txn.connection.execute(_ADD, row).one_or_none() is not None:
         return True
     known = txn.connection.execute(_DIGEST, {"a": event.source, "b": event.id}).scalar_one()

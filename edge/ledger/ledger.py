@@ -11,10 +11,17 @@ from sqlalchemy import text
 
 from edge.errors import EdgeError
 from edge.ledger.audit import Audit
+from edge.ledger.challenges import Challenges
 from edge.ledger.devices import Devices
 from edge.ledger.engine import open_engine, place_of, utc_now
+from edge.ledger.firmware import Firmware
+from edge.ledger.identities import Identities
 from edge.ledger.inbox import Inbox
+from edge.ledger.inventory import Inventories
 from edge.ledger.migrate import prepare
+from edge.ledger.ownerships import Ownerships
+from edge.ledger.reservations import Reservations
+from edge.ledger.revocations import Revocations
 from edge.ledger.rollouts import Rollouts
 from edge.ledger.sites import Sites, Tenants
 from edge.ledger.stamps import Stamps
@@ -37,6 +44,13 @@ class Ledger:
         self.tenants = Tenants(store)
         self.sites = Sites(store)
         self.devices = Devices(store)
+        self.challenges = Challenges(store)
+        self.ownerships = Ownerships(store)
+        self.revocations = Revocations(store)
+        self.inventory = Inventories(store)
+        self.reservations = Reservations(store)
+        self.firmware = Firmware(store)
+        self.identities = Identities(store)
         self.stamps = Stamps(store)
         self.rollouts = Rollouts(store)
         self.steps = Steps(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -18,7 +19,7 @@ from sqlalchemy import (
 
 from edge.ledger.columns import Json, Utc
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes these tables: what an up-to-date database says of itself."""
 
 metadata = MetaData(
@@ -50,6 +51,9 @@ sites = Table(
     Column("time_zone", String, nullable=False),
     Column("state", String, nullable=False),
     Column("arc_id", String),
+    Column("stamp", String),
+    Column("arc_resource_group", String),
+    Column("arc_location", String),
 )
 
 devices = Table(
@@ -64,6 +68,8 @@ devices = Table(
     Column("tenant", ForeignKey("tenants.name")),
     Column("site", ForeignKey("sites.name")),
     Column("reason", Text, nullable=False),
+    Column("via", String, nullable=False, server_default="event"),
+    Column("generation", Integer, nullable=False, server_default="1"),
 )
 
 claims = Table(
@@ -74,6 +80,105 @@ claims = Table(
     Column("registration", Json, nullable=False),
     Column("first_at", Utc, nullable=False),
     Column("last_at", Utc, nullable=False),
+    Column("via", String, nullable=False, server_default="event"),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("nonce", String, primary_key=True),
+    Column("device_id", String, nullable=False),
+    Column("issued_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False, index=True),
+    Column("activation", String, nullable=False),
+    Column("ak_name", String, nullable=False),
+    Column("answered_at", Utc),
+    Column("answer", String, nullable=False),
+    Column("generation", Integer),
+    Index("ix_challenges_device_id", "device_id", "answered_at"),
+)
+
+ownerships = Table(
+    "ownerships",
+    metadata,
+    Column("ownership_id", String, primary_key=True),
+    Column("serial", String, nullable=False, index=True),
+    Column("tenant", ForeignKey("tenants.name"), nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("issuer", String, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("ek_fingerprint", String, nullable=False),
+    Column("used_by", String, index=True),
+    Column("used_generation", Integer),
+    Column("used_at", Utc),
+    Column("ended_at", Utc),
+)
+
+revocation_lists = Table(
+    "revocation_lists",
+    metadata,
+    Column("issuer", String, primary_key=True),
+    Column("issuer_name", String, nullable=False),
+    Column("number", String, nullable=False),
+    Column("this_update", Utc, nullable=False),
+    Column("next_update", Utc),
+    Column("pem", Text, nullable=False),
+)
+
+revoked_keys = Table(
+    "revoked_keys",
+    metadata,
+    Column("fingerprint", String, primary_key=True),
+    Column("device_id", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+)
+
+inventory = Table(
+    "inventory",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("vendor", String, nullable=False),
+    Column("asset_tag", String, nullable=False),
+    Column("purchased_on", Date),
+    Column("warranty_until", Date),
+    Column("note", Text, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("device_id", String, primary_key=True),
+    Column("site", ForeignKey("sites.name"), nullable=False, index=True),
+    Column("replaces", String, nullable=False),
+    Column("made_at", Utc, nullable=False),
+    Column("used_at", Utc),
+)
+
+update_attempts = Table(
+    "update_attempts",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("device_id", String, nullable=False),
+    Column("component", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("from_version", String, nullable=False),
+    Column("at", Utc, nullable=False),
+    UniqueConstraint("device_id", "component", "version", "at"),
+    Index("ix_update_attempts_component", "component", "outcome"),
+)
+
+site_identities = Table(
+    "site_identities",
+    metadata,
+    Column("site", ForeignKey("sites.name"), primary_key=True),
+    Column("expires_at", Utc, index=True),
+    Column("last_connected_at", Utc),
+    Column("connectivity", String, nullable=False),
+    Column("seen_at", Utc, nullable=False),
 )
 
 stamps = Table(
@@ -149,6 +254,7 @@ inbox = Table(
     Column("sends", Integer, nullable=False),
     Column("claimed_at", Utc),
     Column("claimed_by", String, nullable=False),
+    Column("via", String, nullable=False, server_default="event"),
     UniqueConstraint("source", "id"),
     Index("ix_inbox_state", "state", "sequence"),
 )

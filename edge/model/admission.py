@@ -132,6 +132,16 @@ class RevocationList(Value):
     pem: str
 
 
+class RevokedKey(Value):
+    """A key that lets nobody in any more, whatever its issuer says; revoked here, by a person or by a flow."""
+
+    fingerprint: str
+    """SHA-256 in hex of the public key."""
+    device_id: DeviceId
+    reason: str = ""
+    at: AwareDatetime
+
+
 class Evidence(Value):
     """What the ledger knows that bears on one registration."""
 

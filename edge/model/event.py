@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import AwareDatetime, Field
 
 from edge.model.base import Value
+from edge.model.device import Origin
 
 
 class EventState(StrEnum):
@@ -49,6 +50,8 @@ class StoredEvent(Value):
     """How often it was sent."""
     claimed_at: AwareDatetime | None = None
     """When a run took it to work on it."""
+    via: Origin = Origin.EVENT
+    """By which way it came in."""
 
     @property
     def key(self) -> EventKey:
