@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
@@ -15,16 +15,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from edge.errors import EdgeError
+from edge.gateway.desk import Desk
 from edge.gateway.dispatcher import Dispatcher
 from edge.gateway.handshake import answer_options, answer_validation
-from edge.gateway.intake import Receipt, take_in, understand_all
 from edge.gateway.metrics import GatewayMetrics
 from edge.gateway.prefect_events import PrefectEvents
-from edge.gateway.refusal import Refused, answer_refusal, refused_by_ledger
+from edge.gateway.refusal import Refused, answer_refusal
 from edge.gateway.senders import check_signature, check_token, is_signed
 from edge.gateway.settings import GatewaySettings
-from edge.gateway.wire import form_of, read_body, read_events
+from edge.gateway.wire import FORMS, JSON, form_of, parsed, read_body, read_events
 from edge.ledger import Ledger
+from edge.model.device import Origin
 from edge.model.event import EventState, IncomingEvent
 
 log = logging.getLogger("edge.gateway")
@@ -43,6 +44,8 @@ class Gateway:
         self.now = now
         self.metrics = GatewayMetrics()
         self.dispatcher = Dispatcher(settings, ledger, PrefectEvents(settings.name), self.metrics)
+        self.desk = Desk(settings, ledger, self.metrics, via=Origin.EVENT, now=now)
+        self.desk.notify = self.dispatcher.notify
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -56,9 +59,16 @@ class Gateway:
 
     async def events(self, request: Request) -> Response:
         """POST /events: 202 once everything is stored, else 4xx or 503 and nothing is."""
+        return await self._answered(self._take, request)
+
+    async def challenges(self, request: Request) -> Response:
+        """POST /challenges: 201 with a nonce for one device to sign."""
+        return await self._answered(self._challenge, request)
+
+    async def _answered(self, act: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
         started = time.perf_counter()
         try:
-            return await self._take(request)
+            return await act(request)
         except Refused as refused:
             self.metrics.rejected.labels(refused.reason).inc()
             field = refused.error.where.get("field", "-")
@@ -95,26 +105,28 @@ class Gateway:
         events = await self._read(request, headers)
         if answer := answer_validation(events):
             return answer
-        arrivals = understand_all(events)
-        try:
-            receipt = await run_in_threadpool(take_in, self.ledger, arrivals, at=self.now())
-        except EdgeError as error:
-            log.warning("Nothing was stored: %s", error)
-            raise refused_by_ledger(error) from error
-        self.metrics.count(arrivals, duplicate=receipt.duplicate, superseded=receipt.superseded)
-        self.dispatcher.notify(receipt.fresh)
-        return _answer(receipt)
+        receipt = await run_in_threadpool(self.desk.take, events)
+        return JSONResponse(receipt.told(), status_code=202)
+
+    async def _challenge(self, request: Request) -> Response:
+        body = await self._body(request, dict(request.headers.items()), kinds=(JSON,))
+        told = await run_in_threadpool(self.desk.challenge, parsed(body))
+        return JSONResponse(told, status_code=201, headers={"Cache-Control": "no-store"})
 
     async def _read(self, request: Request, headers: dict[str, str]) -> list[IncomingEvent]:
+        body = await self._body(request, headers, kinds=FORMS)
+        return read_events(headers, body, received_at=self.now())
+
+    async def _body(self, request: Request, headers: dict[str, str], *, kinds: Sequence[str]) -> bytes:
         """Who sends is checked as early as possible: a token before the body is read, a signature right after."""
         signed = is_signed(headers)
         if not signed:
             check_token(headers, request.query_params, self.settings)
-        form_of(headers)
+        form_of(headers, kinds)
         body = await read_body(request, limit=self.settings.max_body, timeout_s=self.settings.body_timeout_s)
         if signed:
             check_signature(headers, body, self.settings, now=self.now().timestamp())
-        return read_events(headers, body, received_at=self.now())
+        return body
 
     def _ledger_state(self) -> str:
         try:
@@ -137,14 +149,10 @@ def create_app(settings: GatewaySettings, ledger: Ledger, *, now: Callable[[], d
         routes=[
             Route("/events", gateway.events, methods=["POST"]),
             Route("/events", gateway.options, methods=["OPTIONS"]),
+            Route("/challenges", gateway.challenges, methods=["POST"]),
             Route("/healthz", gateway.health),
             Route("/readyz", gateway.ready),
             Route("/metrics", gateway.show_metrics),
         ],
         lifespan=gateway.lifespan,
     )
-
-
-def _answer(receipt: Receipt) -> Response:
-    counts = {"accepted": receipt.accepted, "duplicate": receipt.duplicate, "superseded": receipt.superseded}
-    return JSONResponse(counts, status_code=202)

@@ -146,7 +146,7 @@ class Dispatcher:
         arrivals = []
         for stored in found:
             try:
-                arrivals.append(understand(stored.event))
+                arrivals.append(understand(stored.event, via=stored.via, received_at=stored.received_at))
             except InvalidInput as error:
                 log.error("A stored event is not understood and is laid aside: id %r, %s", stored.event.id, error)
                 self._ledger.inbox.mark_handled([stored.key])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from edge.errors import InvalidInput
+from edge.errors import IdentityRefused, InvalidInput, NotFound
+from edge.gateway.life import check_life, is_past, live
 from edge.gateway.refusal import Reason, Refused
 from edge.ledger import Ledger
 from edge.model.base import Value
+from edge.model.device import Origin
 from edge.model.event import EventState, IncomingEvent
 from edge.policy.event import Arrival, EventType, understand
+
+log = logging.getLogger("edge.gateway.intake")
 
 
 class Receipt(Value):
@@ -21,27 +26,42 @@ class Receipt(Value):
     superseded: int
     fresh: int
 
+    def told(self) -> dict[str, int]:
+        """What the sender is told."""
+        return self.model_dump(exclude={"fresh"})
 
-def understand_all(events: Sequence[IncomingEvent]) -> list[Arrival]:
-    """What the events mean. Raises Refused when the platform cannot act on one of them; then none is stored."""
+
+def understand_all(
+    events: Sequence[IncomingEvent], *, at: datetime | None = None, via: Origin = Origin.EVENT
+) -> list[Arrival]:
+    """What the events mean that came in `at`. Raises Refused when the platform cannot act on one of them; then none is
+    stored.
+    """
+    places = [f"[{index}]." if len(events) > 1 else "" for index in range(len(events))]
     try:
-        return [understand(event, place=f"[{index}]." if len(events) > 1 else "") for index, event in enumerate(events)]
+        return [
+            understand(event, place=place, via=via, received_at=at) for event, place in zip(events, places, strict=True)
+        ]
     except InvalidInput as error:
         raise Refused(Reason.UNUSABLE, error) from error
 
 
-def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime) -> Receipt:
-    """Store the events, then do what they say; raises the ledger's errors.
+def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime, via: Origin = Origin.EVENT) -> Receipt:
+    """Store the events, then do what they say; raises the ledger's errors, and Refused for a renewal or reset whose
+    device does not prove it.
 
     All or none of the events are stored. Telemetry is not kept, since it can be much: it only moves the time of the
     device's last contact. What an event says is done also when it was there before, because the gateway may have died
     in between; that changes nothing otherwise.
     """
+    _refuse_unproven(ledger, arrivals, at)
     kept = [arrival for arrival in arrivals if arrival.type is not EventType.DEVICE_TELEMETRY]
-    new = ledger.inbox.add([arrival.event for arrival in kept], at=at) if kept else []
+    new = ledger.inbox.add([arrival.event for arrival in kept], at=at, via=via) if kept else []
     to_send = settle(ledger, arrivals)
     first_time = [arrival for arrival, is_new in zip(kept, new, strict=True) if is_new]
-    registrations = [arrival for arrival in first_time if arrival.registration is not None]
+    registrations = [
+        arrival for arrival in first_time if arrival.type is not EventType.RENEWED and arrival.registration
+    ]
     fresh = [arrival for arrival in registrations if arrival in to_send]
     duplicate = new.count(False)
     return Receipt(
@@ -53,23 +73,50 @@ def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime) -> Rec
 
 
 def settle(ledger: Ledger, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Register devices, note contacts, and close the events that need no more; answers the ones to pass on.
+    """Register devices, renew and reset them, note contacts, and close the events that need no more; answers the ones
+    to pass on.
 
     Safe to repeat, also for events that were closed long ago.
     """
     to_send = []
     closed: dict[EventState, list[Arrival]] = {EventState.HANDLED: [], EventState.SUPERSEDED: []}
     for arrival in arrivals:
-        if arrival.is_contact:  # of a device that never registered nothing is remembered
-            ledger.devices.touch(arrival.device_id, arrival.event.time)
-        if arrival.registration is None:
-            closed[EventState.HANDLED].append(arrival)
-        elif ledger.devices.register(arrival.registration, at=arrival.event.time).registered_at > arrival.event.time:
-            closed[EventState.SUPERSEDED].append(arrival)
-        else:
+        state = _settled(ledger, arrival)
+        if state is None:
             to_send.append(arrival)
+        else:
+            closed[state].append(arrival)
     for state, done in closed.items():
         keys = [(arrival.event.source, arrival.event.id) for arrival in done]
         if keys:
             ledger.inbox.mark_handled(keys, state)
     return to_send
+
+
+def _settled(ledger: Ledger, arrival: Arrival) -> EventState | None:
+    """Do what one event says; answers how it is closed, or None when a run has to act on it."""
+    if arrival.is_contact:  # of a device that never registered nothing is remembered
+        ledger.devices.touch(arrival.device_id, arrival.event.time)
+    if arrival.registration is None:
+        return EventState.HANDLED
+    try:
+        live(ledger, arrival)
+        if is_past(ledger, arrival.registration):
+            return EventState.SUPERSEDED
+    except (IdentityRefused, NotFound) as error:  # it was refused at the door, but for what has changed since
+        log.warning("An event is laid aside: type %s, id %r, %s", arrival.type, arrival.event.id, error)
+        return EventState.HANDLED
+    device = ledger.devices.register(
+        arrival.registration, at=arrival.event.time, received_at=arrival.received_at, via=arrival.via
+    )
+    if arrival.type is EventType.RENEWED:
+        return EventState.HANDLED
+    return EventState.SUPERSEDED if device.registered_at > arrival.event.time else None
+
+
+def _refuse_unproven(ledger: Ledger, arrivals: Sequence[Arrival], at: datetime) -> None:
+    for arrival in arrivals:
+        try:
+            check_life(ledger, arrival, now=at)
+        except (IdentityRefused, NotFound) as error:
+            raise Refused(Reason.IDENTITY, error) from error

@@ -1,8 +1,9 @@
-"""How a request is refused: a status, a word for the metrics, and a JSON body that names field and value."""
+"""How a request or a message is refused: a status, a word for the metrics, and JSON that names field and value."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from starlette.responses import JSONResponse
 
@@ -18,8 +19,11 @@ class Reason(StrEnum):
     CONTENT_TYPE = "content-type"
     MALFORMED = "malformed"
     UNUSABLE = "unusable"
+    IDENTITY = "identity"
+    """The sender may speak to the gateway, and the device does not prove what its event needs."""
     CONFLICT = "conflict"
     ORIGIN = "origin"
+    TOO_MANY = "too-many"
     BUSY = "busy"
     FAULT = "fault"
 
@@ -31,12 +35,14 @@ STATUS = {
     Reason.CONTENT_TYPE: 415,
     Reason.MALFORMED: 400,
     Reason.UNUSABLE: 422,
+    Reason.IDENTITY: 403,
     Reason.CONFLICT: 409,
     Reason.ORIGIN: 403,
+    Reason.TOO_MANY: 429,
     Reason.BUSY: 503,
     Reason.FAULT: 500,
 }
-_RETRY_AFTER_S = "2"
+_RETRY_AFTER_S = {Reason.BUSY: "2", Reason.TOO_MANY: "60"}
 
 
 class Refused(Exception):
@@ -60,19 +66,23 @@ def refused_by_ledger(error: EdgeError) -> Refused:
     return Refused(Reason.BUSY if error.transient else Reason.FAULT, error)
 
 
-def answer_refusal(refused: Refused) -> JSONResponse:
-    """The response. Nothing of the request was stored."""
+def refusal_body(refused: Refused) -> dict[str, Any]:
+    """What the sender is told, as JSON over HTTP and MQTT."""
     error = refused.error
-    body = {
+    return {
         "error": error.what,
         "code": error.code,
         "reason": refused.reason.value,
         "where": error.where,
         "remedy": error.remedy,
     }
+
+
+def answer_refusal(refused: Refused) -> JSONResponse:
+    """The response. Nothing of the request was stored."""
     headers = {}
     if refused.reason is Reason.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if refused.reason is Reason.BUSY:
-        headers["Retry-After"] = _RETRY_AFTER_S
-    return JSONResponse(body, status_code=STATUS[refused.reason], headers=headers)
+    if refused.reason in _RETRY_AFTER_S:
+        headers["Retry-After"] = _RETRY_AFTER_S[refused.reason]
+    return JSONResponse(refusal_body(refused), status_code=STATUS[refused.reason], headers=headers)

@@ -9,25 +9,21 @@ from edge.model.base import Value
 from edge.model.names import SiteName
 
 
-class GatewaySettings(Value):
-    """How a gateway takes events and passes them on. Times are in seconds, sizes in bytes.
+class IntakeSettings(Value):
+    """How events are taken, whichever way they come, and passed on. Times are in seconds, sizes in bytes.
 
-    `name` becomes part of the resource id of the Prefect events, `edge.gateway.<name>`. Several secrets may be active
-    at once, so that they can be changed without a gap.
+    `name` becomes part of the resource id of the Prefect events, `edge.gateway.<name>`.
     """
 
     name: SiteName = "main"
-    tokens: tuple[SecretStr, ...] = ()
-    hmac_keys: tuple[SecretStr, ...] = ()
-    signature_age_s: int = Field(default=300, ge=1)
-    """How far a signature's timestamp may be from now."""
-    allowed_origins: tuple[str, ...] = ("eventgrid.azure.net",)
-    """Senders that may announce themselves with the CloudEvents OPTIONS handshake."""
-    allowed_rate: int = Field(default=6000, ge=1)
-    """Requests a minute that a sender is told it may send."""
     max_body: int = Field(default=1024 * 1024, ge=1024)
     """Event Grid delivers at most 1 MiB at once."""
-    body_timeout_s: float = Field(default=30.0, gt=0)
+    challenge_ttl_s: float = Field(default=900.0, ge=1, le=366 * 86400)
+    """How long a challenge may be answered. Where answers wait for a connection, as in plants, make it longer."""
+    challenges_per_device: int = Field(default=8, ge=1)
+    """Unanswered challenges of one device; a further one takes the place of the oldest."""
+    challenges_open: int = Field(default=100_000, ge=1)
+    """Unanswered challenges of all devices together; more are refused until some have run out."""
     dispatch: bool = True
     """Whether this process passes events on. Of several gateways on one ledger, one should."""
     window_s: float = Field(default=1.0, ge=0)
@@ -41,6 +37,22 @@ class GatewaySettings(Value):
     """A batch whose run has not renewed its claim for this long is sent again: the run is dead."""
     remember_s: float = Field(default=2 * 86400.0, ge=86400)
     """How long an event's id is remembered: at least a day."""
+
+
+class GatewaySettings(IntakeSettings):
+    """What the HTTP side needs besides. Several secrets may be active at once, so that they can be changed without a
+    gap.
+    """
+
+    tokens: tuple[SecretStr, ...] = ()
+    hmac_keys: tuple[SecretStr, ...] = ()
+    signature_age_s: int = Field(default=300, ge=1)
+    """How far a signature's timestamp may be from now."""
+    allowed_origins: tuple[str, ...] = ("eventgrid.azure.net",)
+    """Senders that may announce themselves with the CloudEvents OPTIONS handshake."""
+    allowed_rate: int = Field(default=6000, ge=1)
+    """Requests a minute that a sender is told it may send."""
+    body_timeout_s: float = Field(default=30.0, gt=0)
 
     @model_validator(mode="after")
     def _has_usable_secrets(self) -> GatewaySettings:

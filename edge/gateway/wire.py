@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
@@ -46,13 +46,13 @@ async def read_body(request: Request, *, limit: int, timeout_s: float) -> bytes:
     return b"".join(parts)
 
 
-def form_of(headers: Mapping[str, str]) -> str:
-    """The content type without its parameters, if it is one that is taken. Raises Refused."""
+def form_of(headers: Mapping[str, str], kinds: Sequence[str] = FORMS) -> str:
+    """The content type without its parameters, if it is one of those that are taken. Raises Refused."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in FORMS:
-        remedy = f"Send {', '.join(FORMS)}"
+    if kind not in kinds:
+        remedy = f"Send {', '.join(kinds)}"
         raise refuse(
-            Reason.CONTENT_TYPE, "Events do not come in this type", field="content-type", value=kind, remedy=remedy
+            Reason.CONTENT_TYPE, "This type is not taken here", field="content-type", value=kind, remedy=remedy
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
         value = headers["content-encoding"]
@@ -99,6 +99,14 @@ def _read_binary(headers: Mapping[str, str], body: bytes, received_at: datetime)
         raise InvalidInput(f"The headers are no CloudEvent: {error}", field="ce-*") from error
     attributes = {**event.get_attributes(), "time": unquote(sent["time"]), "data": _parsed(body) if body else None}
     return read_cloud_event(attributes, received_at=received_at, place="ce-")
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON of a request. Raises Refused."""
+    try:
+        return _parsed(body)
+    except InvalidInput as error:
+        raise Refused(Reason.MALFORMED, error) from error
 
 
 def _parsed(body: bytes) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
 
 from edge.ledger.store import Book
 from edge.ledger.tables import challenges
@@ -17,6 +17,10 @@ from edge.model.device import Device
 
 _ADD = insert(challenges)
 _GET = select(challenges).where(challenges.c.nonce == bindparam("a"))
+_UNANSWERED = select(func.count()).select_from(challenges).where(challenges.c.answered_at.is_(None))
+_OPEN_OF = (challenges.c.device_id == bindparam("a"), challenges.c.answered_at.is_(None))
+_NEWEST = select(challenges.c.nonce).where(*_OPEN_OF).order_by(challenges.c.issued_at.desc()).limit(bindparam("b"))
+_FORGET = delete(challenges).where(*_OPEN_OF, challenges.c.nonce.not_in(_NEWEST))
 _ANSWER = (
     update(challenges)
     .where(
@@ -31,10 +35,18 @@ _ANSWER = (
 class Challenges(Book):
     """Nonces on their way to a device and back."""
 
-    def issue(self, challenge: Challenge) -> Challenge:
-        """Put a new challenge on record. Raises LedgerMismatch when its nonce was given out before."""
-        self._store.write(lambda txn: txn.connection.execute(_ADD, challenge.model_dump()).rowcount)
+    def issue(self, challenge: Challenge, *, most: int | None = None) -> Challenge:
+        """Put a new challenge on record. Raises LedgerMismatch when its nonce was given out before.
+
+        With `most`, the device keeps as many that are not answered, the newest, and older ones are forgotten.
+        """
+        self._store.write(lambda txn: _issue(txn, challenge, most))
         return challenge
+
+    def unanswered(self) -> int:
+        """How many challenges are on record that no device has answered."""
+        with self._store.read() as connection:
+            return connection.execute(_UNANSWERED).scalar_one()
 
     def get(self, nonce: str) -> Challenge | None:
         """The challenge with this nonce, whoever it was given to; None when there is none, or none any more."""
@@ -55,6 +67,12 @@ class Challenges(Book):
         useless = or_(challenges.c.answered_at.is_(None), answered_since)
         old = delete(challenges).where(challenges.c.expires_at < before, useless)
         return self._store.write(lambda txn: txn.connection.execute(old).rowcount)
+
+
+def _issue(txn: Transaction, challenge: Challenge, most: int | None) -> None:
+    txn.connection.execute(_ADD, challenge.model_dump())
+    if most is not None:
+        txn.connection.execute(_FORGET, {"a": challenge.device_id, "b": most})
 
 
 def answer_challenge(txn: Transaction, nonce: str, *, device: Device, answer: str, at: datetime) -> None:
