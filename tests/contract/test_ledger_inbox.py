@@ -8,6 +8,7 @@ import pytest
 
 from edge.errors import LedgerMismatch
 from edge.ledger import Ledger
+from edge.model.device import Origin
 from edge.model.event import EventState, IncomingEvent
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -25,6 +26,12 @@ def key(number: int) -> tuple[str, str]:
 
 def ids(stored: object) -> list[str]:
     return [item.event.id for item in stored]  # type: ignore[attr-defined] - any sequence of stored events
+
+
+def test_an_event_keeps_the_way_by_which_it_came_first(ledger: Ledger) -> None:
+    ledger.inbox.add([event(1)], at=AT, via=Origin.MQTT)
+    ledger.inbox.add([event(1), event(2)], at=AT)
+    assert [stored.via for stored in ledger.inbox.pending()] == [Origin.MQTT, Origin.EVENT]
 
 
 def test_events_wait_in_the_order_in_which_they_came(ledger: Ledger) -> None:

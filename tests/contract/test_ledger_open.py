@@ -7,17 +7,20 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
 
 import edge.ledger.migrations
 from edge.errors import CredentialRejected, EdgeError, InvalidInput, LedgerBusy, LedgerMismatch
 from edge.ledger import Ledger
 from edge.ledger.engine import open_engine
 from edge.ledger.tables import REVISION, metadata
-from edge.model.site import Site
+from edge.model.site import Site, SiteState
 
 
 def sqlite(path: Path, query: str = "") -> str:
@@ -156,6 +159,56 @@ def test_the_migrations_make_exactly_the_tables_that_the_code_uses(ledger_url: s
         differences = compare_metadata(context, metadata)
     engine.dispose()
     assert differences == []
+
+
+FIRST_ROWS = (
+    "INSERT INTO tenants VALUES ('factory', '')",
+    "INSERT INTO sites (name, tenant, region, role, labels, when_offline, time_zone, state) "
+    "VALUES ('s1', 'factory', 'emea', 'edge', '{}', 'normal', 'UTC', 'connected')",
+    "INSERT INTO devices (device_id, state, registration, key, registered_at, tenant, site, reason) "
+    """VALUES ('dev-1', 'connected', '{"device_id": "dev-1", "certificate": "c", "facts": {"serial": "SN-1"}}', """
+    "'aa', '2026-03-01 08:00:00', 'factory', 's1', '')",
+    "INSERT INTO claims (device_id, key, registration, first_at, last_at) "
+    """VALUES ('dev-1', 'unreadable:bb', '{"device_id": "dev-1", "certificate": "d", "facts": {"serial": "SN-1"}}', """
+    "'2026-03-01 08:00:00', '2026-03-01 08:00:00')",
+    "INSERT INTO inbox "
+    "(sequence, source, id, type, subject, time, data, digest, state, received_at, sends, claimed_by) VALUES "
+    "(1, 'factory', 'e1', 't', '', '2026-03-01 08:00:00', '{}', 'cc', 'stored', '2026-03-01 08:00:00', 0, '')",
+)
+
+
+def make_first_tables(url: str) -> None:
+    """A database as the first migration left it, with a row in each table that the second one changes."""
+    engine = open_engine(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(edge.ledger.migrations.__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for row in FIRST_ROWS:
+            connection.exec_driver_sql(row)
+    engine.dispose()
+
+
+def test_a_database_of_the_first_version_is_upgraded_and_keeps_its_rows(ledger_url: str) -> None:
+    make_first_tables(ledger_url)
+    with Ledger.open(ledger_url) as ledger:
+        site = Site(name="s1", tenant="factory", region="emea", state=SiteState.CONNECTED)
+        assert ledger.sites.get("s1") == site
+        device = ledger.devices.get("dev-1")
+        assert (device.state, device.site, device.via, device.generation) == ("connected", "s1", "event", 1)
+        assert [claim.key for claim in ledger.devices.claims("dev-1")] == ["unreadable:bb"]
+        assert [stored.via for stored in ledger.inbox.pending()] == ["event"]
+        ledger.devices.touch("dev-1", device.registered_at)
+        ledger.audit.append("me", "login", "me")
+        assert ledger.audit.verify().count == 1
+    engine = open_engine(ledger_url)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT key FROM devices")).scalar() == "unproven:aa"
+        with pytest.raises(DBAPIError, match="append-only"):
+            connection.execute(text("DELETE FROM audit"))
+    engine.dispose()
 
 
 def test_the_newest_migration_is_the_one_that_the_code_asks_for() -> None:
