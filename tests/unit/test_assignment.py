@@ -10,8 +10,8 @@ import pytest
 from edge.errors import InvalidInput
 from edge.model.assignment import AssignmentRules
 from edge.model.device import DeviceFacts, Registration
-from edge.model.site import OfflinePolicy, SiteState
-from edge.policy.assignment import assign, parse_rules
+from edge.model.site import OfflinePolicy, Site, SiteState
+from edge.policy.assignment import assign, keep_site, parse_rules
 
 LAB = Path("deployments/environments/lab/assignment.yaml")
 
@@ -74,10 +74,25 @@ def test_no_rule_no_site_and_every_rule_says_why() -> None:
         pytest.param("device.location.matches('^hall-[0-9]+$')", id="pattern"),
         pytest.param("has(device.hardware.tpm) && device.hardware.tpm == '2.0'", id="hardware"),
         pytest.param("!has(device.hardware.gpu)", id="what-is-not-there"),
+        pytest.param("device.position.latitude > 50.0", id="position"),
+        pytest.param("!has(device.position.altitude)", id="position-without-altitude"),
+        pytest.param("device.firmware == '1.2.0' && device.os.startsWith('22.')", id="versions"),
+        pytest.param("'SN-1000' <= device.serial && device.serial < 'SN-2000'", id="serials-of-one-length"),
+        pytest.param(
+            "device.serialPrefix == 'SN-' && 900 <= device.serialNumber && device.serialNumber < 2000",
+            id="serials-as-numbers",
+        ),
     ],
 )
 def test_rules_see_what_a_device_says_of_itself(when: str) -> None:
-    said = device(location="hall-7", hardware={"tpm": "2.0"})
+    said = device(
+        serial="SN-1500",
+        location="hall-7",
+        position={"latitude": 52.5, "longitude": 13.4},
+        firmware="1.2.0",
+        os="22.04",
+        hardware={"tpm": "2.0"},
+    )
     assert assign(said, rules({"when": when})).site is not None
 
 
@@ -173,3 +188,124 @@ def test_a_file_that_holds_no_rules_is_refused(bad: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_rules(bad, origin="rules.yaml")
     assert caught.value.where["file"] == "rules.yaml"
+
+
+@pytest.mark.parametrize(
+    ("serial", "matched"),
+    [
+        pytest.param("SN-999", False, id="below"),
+        pytest.param("SN-1000", True, id="first"),
+        pytest.param("SN-1999", True, id="last"),
+        pytest.param("SN-2000", False, id="above"),
+        pytest.param("SN-00001500", True, id="leading-zeros"),
+        pytest.param("XX-1500", False, id="another-prefix"),
+        pytest.param("SN-", False, id="no-digits"),
+        pytest.param("SN-" + "9" * 40, False, id="more-digits-than-a-number-holds"),
+        pytest.param("SN-١٥٠٠", False, id="digits-of-another-script"),
+    ],
+)
+def test_a_range_of_serial_numbers(serial: str, matched: bool) -> None:
+    when = "device.serialPrefix == 'SN-' && device.serialNumber >= 1000 && device.serialNumber < 2000"
+    assert assign(device(serial=serial), rules({"when": when})).answers[0].matched is matched
+
+
+def test_the_owner_decides_when_one_is_known() -> None:
+    late = rules({"when": "owner.tenant == 'acme'", "tenant": "${owner.tenant}"}, {"tenant": "${owner.tenant}"})
+    owned = assign(device(), late, owner="acme").site
+    assert owned is not None
+    assert owned.tenant == "acme"
+    unknown = assign(device(), late)
+    assert unknown.site is None
+    assert [answer.why for answer in unknown.answers] == [
+        "No voucher and no allow-list names an owner",
+        "Its templates need the owner, and no voucher and no allow-list names one",
+    ]
+
+
+def test_a_rule_may_ask_whether_there_is_an_owner() -> None:
+    assert assign(device(), rules({"when": "!has(owner.tenant)"})).site is not None
+    assert assign(device(), rules({"when": "!has(owner.tenant)"}), owner="acme").site is None
+
+
+EAST_WEST = {
+    "policy": "custom",
+    "expression": "device.location",
+    "targets": [
+        {"name": "east", "region": "apac", "arcResourceGroup": "edge-east", "arcLocation": "southeastasia"},
+        {"name": "west", "region": "amer"},
+    ],
+}
+
+
+def test_the_allocations_choice_fills_templates_and_says_where_arc_goes() -> None:
+    made = rules({"allocation": EAST_WEST, "region": "${target.region}", "labels": {"hub": "${target.name}"}})
+    assignment = assign(device(location="east"), made)
+    assert assignment.site is not None
+    assert assignment.choice is not None
+    assert (assignment.site.region, assignment.site.labels) == ("apac", {"hub": "east"})
+    assert (assignment.site.arc_resource_group, assignment.site.arc_location) == ("edge-east", "southeastasia")
+    assert assignment.choice.why == "The expression gives target east"
+
+
+def test_an_allocation_that_names_an_unknown_target_is_refused_with_the_rule() -> None:
+    with pytest.raises(InvalidInput, match="a target that the rule does not have") as caught:
+        assign(device(location="north"), rules({"allocation": EAST_WEST}))
+    where = caught.value.where
+    assert (where["rule"], where["device"], where["value"]) == ("rule 0", "dev-0001", "north")
+
+
+def test_a_rule_whose_allocation_chooses_nothing_does_not_match() -> None:
+    geo = {"policy": "geo", "targets": [{"name": "a", "position": {"latitude": 1, "longitude": 2}}]}
+    assignment = assign(device(), rules({"allocation": geo}, {"site": "site-second"}))
+    assert assignment.rule == "rule 1"
+    assert "does not tell its position" in assignment.answers[0].why
+
+
+def test_a_rule_names_the_stamp() -> None:
+    site = assign(device(), rules({"stamp": "factory-line"})).site
+    assert site is not None
+    assert site.stamp == "factory-line"
+
+
+def test_a_device_that_has_a_site_stays_where_it_was_allocated() -> None:
+    made = rules({"site": "site-a", "allocation": EAST_WEST, "region": "${target.region}", "role": "hub"})
+    recorded = Site(name="site-a", region="emea", arc_resource_group="edge-old", arc_id="/x", state=SiteState.CONNECTED)
+    kept = keep_site(recorded, assign(device(location="east"), made))
+    assert (kept.region, kept.arc_resource_group, kept.arc_location) == ("emea", "edge-old", None)
+    assert (kept.role, kept.arc_id, kept.state) == ("hub", "/x", SiteState.CONNECTED)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param({"site": "site-b"}, id="another-site"),
+        pytest.param({"site": "site-a", "tenant": "other"}, id="another-tenant"),
+        pytest.param({"when": "false"}, id="no-rule"),
+    ],
+)
+def test_a_device_that_has_a_site_keeps_it_whatever_the_rules_say_now(rule: dict[str, Any]) -> None:
+    recorded = Site(name="site-a", tenant="acme", role="hub")
+    assert keep_site(recorded, assign(device(), rules(rule))) == recorded
+
+
+@pytest.mark.parametrize(
+    ("allocation", "field"),
+    [
+        pytest.param("{policy: custom, expression: 'a +', targets: [{name: a}]}", "allocation.expression", id="half"),
+        pytest.param("{policy: geo, targets: [{name: a}]}", "allocation", id="no-position"),
+        pytest.param("{policy: fair, targets: [{name: a}]}", "allocation.policy", id="unknown-policy"),
+        pytest.param("{policy: hashed, targets: [{name: A b}]}", "allocation.targets.0.name", id="bad-name"),
+    ],
+)
+def test_a_bad_allocation_is_refused_before_any_device_comes(allocation: str, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_rules(text(allocation=allocation), origin="rules.yaml")
+    assert caught.value.where["field"] == f"rules.0.{field}"
+
+
+def test_a_template_may_name_a_target_only_with_an_allocation() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        parse_rules(text(region="${target.region}"), origin="rules.yaml")
+    assert (caught.value.where["field"], caught.value.remedy) == ("rules.0.region", "Give the rule an allocation")
+    static = "{policy: static, targets: [{name: a, region: emea}]}"
+    assert parse_rules(text(region="${target.region}", allocation=static), origin="rules.yaml").rules
