@@ -14,9 +14,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from edge.errors import InvalidInput
+from edge.model.arc import EgressCheck
+from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
 
 PREFIX = "EDGE_"
-_SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys")
+_SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys", "mqtt_password")
 
 
 class Settings(BaseSettings):
@@ -52,10 +54,21 @@ class Settings(BaseSettings):
     arc_endpoint: str = "https://management.azure.com"
     arc_ca_file: Path | None = None
     """CA file for the endpoint; None: the public ones."""
+    arc_answer_s: float = Field(default=60.0, gt=0, le=600)
+    """How long Azure may be silent before a request to it is given up, in seconds."""
+    arc_operation_s: float = Field(default=1800.0, gt=0, le=7200)
+    """How long one operation of Azure may take, in seconds."""
+    arc_precheck_egress: EgressCheck = EgressCheck.ON
+    """Whether a Job on the cluster looks for its way out to Azure before it is connected."""
+    arc_diagnostics_image: str = DIAGNOSTICS_IMAGE
+    """Image of that Job: a shell with `nslookup` and `nc`."""
     gateway_tokens: tuple[SecretStr, ...] = ()
     """Bearer tokens that senders of events may use (a JSON list)."""
     gateway_hmac_keys: tuple[SecretStr, ...] = ()
     """Keys that senders of events may sign with (a JSON list)."""
+    mqtt_username: str = ""
+    """User at the MQTT broker that registrations come from."""
+    mqtt_password: SecretStr = SecretStr("")
 
     def __init__(self, **values: Any) -> None:
         try:
