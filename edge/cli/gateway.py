@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.cli.gateway_mqtt import mqtt
 from edge.cli.output import JsonFlag, emit, errors, speaks
 from edge.errors import InvalidInput
 
@@ -24,6 +25,9 @@ app = typer.Typer()
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MOST_REQUESTS = 512
 """Requests that are worked on at once; more get 503 and come again."""
+
+
+app.command()(mqtt)
 
 
 @app.callback()
@@ -41,6 +45,7 @@ def serve(
         str | None, typer.Option(help="URL of the ledger, without a password in it; default: the configured one.")
     ] = None,
     dispatch: Annotated[bool, typer.Option(help="Pass registrations on. One gateway per ledger should.")] = True,
+    challenge_ttl_s: Annotated[float, typer.Option(help="How long a challenge may be answered, in seconds.")] = 900.0,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM file; with it the gateway speaks HTTPS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
     as_json: JsonFlag = False,
@@ -56,11 +61,11 @@ def serve(
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = _settings(name, dispatch=dispatch)
+    settings = _settings(name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s)
     _check_tls(tls_certificate, tls_key)
     if host not in LOOPBACK and tls_certificate is None:
         errors.print("[bold yellow]warning[/] the gateway listens beyond this machine without TLS")
-    with _ledger(ledger) as opened:
+    with ledger_at(ledger) as opened:
         # Its own access log would write down the query, where a token may be.
         config = uvicorn.Config(
             create_app(settings, opened),
@@ -91,7 +96,7 @@ def _listen(config: uvicorn.Config) -> socket.socket:
     return listener
 
 
-def _settings(name: str, *, dispatch: bool) -> GatewaySettings:
+def _settings(name: str, *, dispatch: bool, challenge_ttl_s: float) -> GatewaySettings:
     from blocks.gateway import GatewaySecret  # noqa: PLC0415 - Prefect takes a second to import
     from blocks.load import load  # noqa: PLC0415 - as above
     from edge.gateway.settings import GatewaySettings  # noqa: PLC0415 - as above
@@ -99,10 +104,12 @@ def _settings(name: str, *, dispatch: bool) -> GatewaySettings:
 
     here = GatewaySecret.from_settings(Settings())
     secret = here if here.tokens or here.hmac_keys else load(GatewaySecret)
-    return GatewaySettings(name=name, dispatch=dispatch, tokens=tuple(secret.tokens), hmac_keys=tuple(secret.hmac_keys))
+    secrets = {"tokens": tuple(secret.tokens), "hmac_keys": tuple(secret.hmac_keys)}
+    return GatewaySettings(name=name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s, **secrets)
 
 
-def _ledger(url: str | None) -> Ledger:
+def ledger_at(url: str | None) -> Ledger:
+    """The ledger at the URL, or the configured one."""
     from edge.cli.context import open_ledger  # noqa: PLC0415 - Prefect takes a second to import
     from edge.ledger import Ledger  # noqa: PLC0415 - as above
 

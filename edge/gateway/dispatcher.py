@@ -22,7 +22,7 @@ from edge.errors import EdgeError, InvalidInput
 from edge.gateway.intake import settle
 from edge.gateway.metrics import GatewayMetrics
 from edge.gateway.prefect_events import PrefectEvents
-from edge.gateway.settings import GatewaySettings
+from edge.gateway.settings import IntakeSettings
 from edge.ledger import Ledger
 from edge.model.event import StoredEvent
 from edge.policy.event import Arrival, understand
@@ -41,7 +41,7 @@ class Dispatcher:
     """One thread. `start` it once; `notify` it of new registrations; `stop` ends it, leaving what is pending stored."""
 
     def __init__(
-        self, settings: GatewaySettings, ledger: Ledger, prefect: PrefectEvents, metrics: GatewayMetrics
+        self, settings: IntakeSettings, ledger: Ledger, prefect: PrefectEvents, metrics: GatewayMetrics
     ) -> None:
         self._settings = settings
         self._ledger = ledger

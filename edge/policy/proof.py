@@ -11,9 +11,10 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-from edge.errors import IdentityRefused
-from edge.model.device import Registration
+from edge.errors import IdentityRefused, InvalidInput
+from edge.model.device import Proof, Registration
 from edge.policy.identity import key_fingerprint
 
 _CURVES: Final = {
@@ -74,3 +75,23 @@ def _verify(key: object, signature: bytes, data: bytes, algorithm: str) -> None:
         key.verify(signature, data, padding.PSS(padding.MGF1(hashes.SHA256()), 32), hashes.SHA256())
     else:
         raise InvalidSignature
+
+
+def sign(private_key: PrivateKeyTypes, registration: Registration, nonce: str) -> Proof:
+    """The device's answer to a challenge, made with its key. Raises InvalidInput for another kind of key."""
+    algorithm, signature = _signed(private_key, signed_bytes(registration, nonce))
+    return Proof.model_validate(
+        {"nonce": nonce, "algorithm": algorithm, "signature": base64.b64encode(signature).decode()}
+    )
+
+
+def _signed(key: PrivateKeyTypes, data: bytes) -> tuple[str, bytes]:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        for algorithm, (curve, digest) in _CURVES.items():
+            if key.curve.name == curve:
+                return algorithm, key.sign(data, ec.ECDSA(digest))
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return "EdDSA", key.sign(data)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return "RS256", key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    raise InvalidInput("A key of this kind proves nothing", field="key", value=type(key).__name__)
