@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from edge.errors import LedgerMismatch
 from edge.ledger.columns import Json, Utc
-from edge.ledger.store import Book
+from edge.ledger.store import Book, Row
 from edge.ledger.tables import inbox
 from edge.ledger.writer import Transaction
 from edge.model.device import Origin
@@ -39,6 +39,7 @@ _SEND = (
     .where(*_THIS, inbox.c.state.in_(_OPEN))
     .values(state=EventState.SENT, batch=bindparam("new_batch"), sent_at=bindparam("new_at"), sends=inbox.c.sends + 1)
 )
+_HAND_OVER = _SEND.values(claimed_at=None, claimed_by="")
 _BATCH = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(batch=bindparam("new_batch"))
 _HANDLE = update(inbox).where(*_THIS, inbox.c.state.in_(_OPEN)).values(state=bindparam("new_state"))
 # As text, because SQLAlchemy compiles its own ON CONFLICT anew each time.
@@ -65,6 +66,21 @@ class Inbox(Book):
         Raises LedgerMismatch when an event with the same source and id but another content is there.
         """
         return self._store.write(lambda txn: [_added(txn, event, at, via) for event in events])
+
+    def keep(self, events: Sequence[IncomingEvent], *, at: datetime, via: Origin, batch: str, by: str) -> int:
+        """Store new events as taken already: whoever keeps them passes them on itself, and no gateway does.
+
+        All in one act. `by` must `renew` the batch; when it does not, a gateway takes its place. Raises LedgerMismatch
+        as `add` does. Answers how many are new.
+        """
+        taken = {"state": EventState.SENT, "batch": batch, "claimed_by": by}
+        return self._store.write(
+            lambda txn: _keep(txn, [event for event in events if _added(txn, event, at, via)], taken)
+        )
+
+    def hand_over(self, keys: Iterable[EventKey], batch: str) -> int:
+        """Pass kept events on in a batch of their own, which anybody may claim; answers how many are open."""
+        return self._mark(_HAND_OVER, keys, new_batch=batch)
 
     def purge(self, before: datetime) -> int:
         """Forget events received before then that nothing has to be done for any more; answers how many."""
@@ -124,7 +140,7 @@ class Inbox(Book):
         rows = [{"a": source, "b": name, **new} for source, name in keys]
 
         def write(txn: Transaction) -> int:
-            at = {"new_at": txn.at} if change is _SEND else {}
+            at = {"new_at": txn.at} if change is _SEND or change is _HAND_OVER else {}
             return sum(txn.connection.execute(change, {**row, **at}).rowcount for row in rows)
 
         return self._store.write(write)
@@ -144,6 +160,13 @@ def _added(txn: Transaction, event: IncomingEvent, at: datetime, via: Origin) ->
     if known != digest:
         raise LedgerMismatch("Another event came with this id before", source=event.source, id=event.id)
     return False
+
+
+def _keep(txn: Transaction, new: Sequence[IncomingEvent], taken: Row) -> int:
+    for event in new:
+        this = (inbox.c.source == event.source, inbox.c.id == event.id)
+        txn.connection.execute(update(inbox).where(*this).values(**taken, sent_at=txn.at, claimed_at=txn.at))
+    return len(new)
 
 
 def _claim(batch: str, by: str, stale_before: datetime | None, txn: Transaction) -> tuple[StoredEvent, ...]:

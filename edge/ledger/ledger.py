@@ -18,6 +18,7 @@ from edge.ledger.firmware import Firmware
 from edge.ledger.identities import Identities
 from edge.ledger.inbox import Inbox
 from edge.ledger.inventory import Inventories
+from edge.ledger.leases import Leases
 from edge.ledger.migrate import prepare
 from edge.ledger.ownerships import Ownerships
 from edge.ledger.reservations import Reservations
@@ -55,6 +56,7 @@ class Ledger:
         self.rollouts = Rollouts(store)
         self.steps = Steps(store)
         self.inbox = Inbox(store)
+        self.leases = Leases(store)
         self.audit = Audit(store)
 
     @classmethod

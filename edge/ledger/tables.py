@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from edge.ledger.columns import Json, Utc
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes these tables: what an up-to-date database says of itself."""
 
 metadata = MetaData(
@@ -234,6 +234,14 @@ steps = Table(
     Column("detail", Json, nullable=False),
     Column("cause", Json),
     sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False, index=True),
+    Column("until", Utc, nullable=False),
 )
 
 inbox = Table(
