@@ -15,13 +15,14 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from edge.errors import InvalidInput, Throttled
+from edge.errors import IdentityRefused, InvalidInput, Throttled
 from edge.gateway.refusal import Reason, Refused
 from edge.gateway.settings import IntakeSettings
 from edge.ledger import Ledger
 from edge.model.admission import Challenge
 from edge.model.base import Value
 from edge.model.names import DeviceId
+from edge.policy.tpm_credential import TpmCredential, make_credential
 
 _LOOK_EVERY = timedelta(minutes=1)
 _KEPT = timedelta(hours=1)
@@ -83,8 +84,9 @@ class Challenges:
         if request.attestation is not None:
             secret = secrets.token_bytes(SECRET_BYTES)
             credential = _credential(request.attestation, secret)
+            made_for = {"ak_name": credential.ak_name, "ek_fingerprint": credential.ek_fingerprint}
             activation = hmac.new(secret, nonce.encode(), "sha256").hexdigest()
-            challenge = challenge.model_copy(update={"activation": activation, "ak_name": credential.ak_name})
+            challenge = challenge.model_copy(update={"activation": activation, **made_for})
             told["credential"] = {"id_object": credential.id_object, "secret": credential.secret}
         self._ledger.challenges.issue(challenge, most=self._settings.challenges_per_device)
         return told
@@ -105,13 +107,11 @@ class Challenges:
                 raise Refused(Reason.TOO_MANY, Throttled(what, limit=self._settings.challenges_open))
 
 
-def _credential(keys: AttestationKeys, secret: bytes) -> Any:
-    from edge.policy.tpm_credential import make_credential
-
+def _credential(keys: AttestationKeys, secret: bytes) -> TpmCredential:
     seed = secrets.token_bytes(SEED_BYTES)
     try:
         return make_credential(keys.ek_certificate, keys.ak_public, secret=secret, seed=seed)
-    except InvalidInput as error:
+    except (InvalidInput, IdentityRefused) as error:
         field = f"attestation.{error.where.get('field', 'ek_certificate').removeprefix('attestation.')}"
         raise _unusable(InvalidInput(error.what, remedy=error.remedy, **{**error.where, "field": field})) from error
 

@@ -72,7 +72,8 @@ class Challenge(Value):
     """A nonce that was given to a device, and by which registration it was answered first.
 
     `activation` is what the device must answer when the challenge held a credential for its TPM (hex, else empty), and
-    `ak_name` the name of the attestation key that the credential was made for (hex).
+    `ek_fingerprint` and `ak_name` the endorsement key (SHA-256, hex) and the attestation key (its name, hex) that the
+    credential was made for: the answer proves that these two are in one TPM, and nothing of other keys.
     """
 
     nonce: str
@@ -81,6 +82,7 @@ class Challenge(Value):
     expires_at: AwareDatetime
     activation: str = ""
     ak_name: str = ""
+    ek_fingerprint: str = ""
     answered_at: AwareDatetime | None = None
     answer: str = ""
     """Digest of the registration that answered first."""

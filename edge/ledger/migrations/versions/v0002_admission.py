@@ -48,6 +48,7 @@ def _challenges() -> None:
         sa.Column("expires_at", MOMENT, nullable=False),
         sa.Column("activation", sa.String, nullable=False),
         sa.Column("ak_name", sa.String, nullable=False),
+        sa.Column("ek_fingerprint", sa.String, nullable=False),
         sa.Column("answered_at", MOMENT),
         sa.Column("answer", sa.String, nullable=False),
         sa.Column("generation", sa.Integer),
