@@ -105,7 +105,7 @@ def _refuse_taken(job: OnboardingJob, device: Device, site: Site) -> None:
 
 
 def record_site(job: OnboardingJob, device: Device, site: Site) -> Detail:
-    """Make the site the device's. The detail says on what grounds: the rule and the target, or that a place was kept."""
+    """Make the site the device's. The detail says on what grounds: rule and target, or that a place was kept."""
     grounds = _grounds(job, device, site)
     job.ledger.tenants.ensure(site.tenant)
     job.ledger.sites.put(site)

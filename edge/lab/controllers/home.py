@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge.lab.controllers.kinds import Kind
-from edge.lab.kube import quota
+from edge.lab.kube import pod_security, quota
 from edge.lab.kube.deletion import delete
+from edge.lab.kube.limits import apply_limits
 from edge.lab.kube.resources import PODS, ResourceType, builtin
 from edge.lab.kube.store import Obj, SiteStore, stamp
 from edge.lab.sites import LabSite
 from edge.lab.timers import Timer
+from edge.lab.weather import FaultKind, way_out
 
 PODS_TYPE = builtin("pods")
 NODES_TYPE = builtin("nodes")
 REPLICASETS_TYPE = builtin("replicasets", "apps")
 CLAIMS_TYPE = builtin("persistentvolumeclaims")
+
+_ENDPOINTS = "EDGE_ENDPOINTS"
+_WORDS = {None: "open", FaultKind.NO_DNS: "no-dns", FaultKind.EGRESS_BLOCKED: "blocked"}
 
 Place = tuple[Kind, str, str, str]
 """Kind, namespace, name and lane: where at most one stage is pending."""
@@ -48,6 +53,11 @@ class Home:
         addresses = (node or {}).get("status", {}).get("addresses") or ()
         return next((one["address"] for one in addresses if one["type"] == "InternalIP"), "")
 
+    def egress(self, container: Mapping[str, Any]) -> str:
+        """A line for each endpoint in a container's EDGE_ENDPOINTS: `open`, or what the weather does to it."""
+        given = next((one.get("value", "") for one in container.get("env") or () if one["name"] == _ENDPOINTS), "")
+        return "".join(f"{one} {_WORDS[way_out(self.site.faults, one.rpartition(':')[0])]}\n" for one in given.split())
+
     def current(self, resource: ResourceType, obj: Mapping[str, Any]) -> Obj | None:
         """The object as it is now; None when it is gone, or another one has its name."""
         meta = obj["metadata"]
@@ -57,6 +67,8 @@ class Home:
     def create(self, resource: ResourceType, obj: Obj) -> Obj:
         """Create an object on behalf of a controller. Raises ApiError, for instance when a quota forbids it."""
         if resource.key == PODS:
+            apply_limits(self.store, resource, obj)
+            pod_security.check(self.store, resource, obj, None)
             quota.check(self.store, resource, obj, None)
         return self.store.create(resource, obj)
 

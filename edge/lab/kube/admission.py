@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from edge.lab.kube import crds, quota, services
+from edge.lab.kube import crds, pod_security, quota, services
 from edge.lab.kube.errors import cause, forbidden, invalid, not_found
 from edge.lab.kube.limits import apply_limits
 from edge.lab.kube.resources import CRDS, NAMESPACES, PODS, ResourceType, builtin
@@ -27,15 +27,17 @@ def namespace_is_open(store: SiteStore, resource: ResourceType, namespace: str, 
         raise forbidden(resource, name, why, [fault])
 
 
-def admit(store: SiteStore, resource: ResourceType, obj: Obj, old: Obj | None) -> None:
-    """Complete a new or changed object in place. Raises ApiError when it is refused."""
+def admit(store: SiteStore, resource: ResourceType, obj: Obj, old: Obj | None) -> list[str]:
+    """Complete a new or changed object in place; the warnings for who asks. Raises ApiError when it is refused."""
     step = _STEPS.get(resource.key)
     if step:
         step(store, obj, old)
     if resource.namespaced and old is None:
         apply_limits(store, resource, obj)
+    warnings = pod_security.check(store, resource, obj, old)
     if resource.namespaced:
         quota.check(store, resource, obj, old)
+    return warnings
 
 
 def _namespace(_store: SiteStore, obj: Obj, old: Obj | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -63,6 +63,12 @@ class Call:
     body: bytes = b""
     user: User = ANONYMOUS
     warnings: list[str] = field(default_factory=list)
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+    """As they came, since one may come several times."""
+
+    def several(self, name: str) -> list[str]:
+        """All values of a header, in their order. `name` is in small letters."""
+        return [value.decode("latin-1") for word, value in self.raw_headers if word == name.encode()]
 
     def flag(self, name: str) -> bool:
         """A boolean query parameter."""

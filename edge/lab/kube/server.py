@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 
 from edge.lab.kube import discovery, openapi, rbac
-from edge.lab.kube.call import ANONYMOUS, AUTHENTICATED, Answer, Call, User, answer
+from edge.lab.kube.call import ANONYMOUS, Answer, Call, User, answer
 from edge.lab.kube.errors import ApiError, bad_request, forbidden, method_not_allowed, no_such_path, unauthorized
+from edge.lab.kube.impersonation import impersonated
 from edge.lab.kube.lifecycle import Lifecycle
 from edge.lab.kube.routes import target_of, verb_of
 from edge.lab.kube.site import Site
@@ -98,14 +99,21 @@ class SiteServer:
         return self._impersonated(call, user)
 
     def _impersonated(self, call: Call, user: User) -> User:
-        name = call.headers.get("impersonate-user")
-        if not name:
+        """Who a request is made as. The one who makes it needs the right to be that user, and each of the groups."""
+        asked, groups = call.headers.get("impersonate-user"), call.several("impersonate-group")
+        if not asked and not groups:
             return user
-        wish = rbac.Attributes("impersonate", "", "users", name=name)
-        if not rbac.allows(self.store, user, wish):
-            raise ApiError(403, "Forbidden", f'users "{name}" is forbidden: {rbac.refusal(user, wish)}', {})
-        groups = tuple(part.strip() for part in call.headers.get("impersonate-group", "").split(",") if part.strip())
-        return User(name, (*groups, AUTHENTICATED))
+        if not asked:
+            what = "requested [{Group  %s  }] without impersonating a user"
+            raise ApiError(500, "InternalError", f"Internal error occurred: {what % groups[0]}")
+        made = impersonated(asked, groups)
+        for wish in made.wishes:
+            if not rbac.allows(self.store, user, wish):
+                why = rbac.refusal(user, wish)
+                raise ApiError(
+                    403, "Forbidden", f'{wish.resource} "{wish.name}" is forbidden: {why}', made.details(wish)
+                )
+        return made.user
 
     def _authorise(self, call: Call, word: str, target: Any) -> None:
         resource = target.resource
@@ -181,7 +189,7 @@ def _call(scope: Scope) -> Call:
     if root and path.startswith(root):
         path = path[len(root) :] or "/"
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Call(scope["method"], path, _query(scope.get("query_string", b"")), headers)
+    return Call(scope["method"], path, _query(scope.get("query_string", b"")), headers, raw_headers=scope["headers"])
 
 
 @lru_cache(maxsize=2048)

@@ -45,7 +45,7 @@ def commit_new(site: Site, call: Call, target: Target, obj: Obj, *, tracked: boo
         raise already_exists(resource, name)
     if resource.has_status and resource.kind not in _KEEP_STATUS:
         obj.pop("status", None)
-    obj = _completed(site, resource, obj, None)
+    obj = _completed(site, call, target, obj, None)
     if not tracked:
         obj = track_update(resource.schema, None, obj, manager=call.manager, now=site.now())
     if call.dry_run:
@@ -60,7 +60,8 @@ def _settle_name(meta: dict[str, Any]) -> str:
     return name
 
 
-def _completed(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> Obj:
+def _completed(site: Site, call: Call, target: Target, obj: Obj, old: Obj | None) -> Obj:
+    resource = target.resource
     _drop_empty(obj["metadata"])
     if resource.key in _DATA:
         for word in ("data", "binaryData"):
@@ -68,14 +69,14 @@ def _completed(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) ->
                 del obj[word]
     resource.schema.default(obj)
     if old is None or asks_otherwise(resource, old, obj):
-        _admit(site, resource, obj, old)
+        call.warnings += _admit(site, resource, obj, old)
     checks.check(resource, obj, old)
     return obj
 
 
-def _admit(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> None:
+def _admit(site: Site, resource: ResourceType, obj: Obj, old: Obj | None) -> list[str]:
     try:
-        admission.admit(site.store, resource, obj, old)
+        return admission.admit(site.store, resource, obj, old)
     except (KeyError, TypeError, AttributeError):
         # Admission reads fields that must be there. When one is missing, validation has the better words.
         checks.check(resource, obj, old)
@@ -106,7 +107,7 @@ def commit_change(site: Site, call: Call, target: Target, obj: Obj, old: Obj) ->
     check_preconditions(resource, obj, old)
     obj = _only_what_may_change(resource, sub, obj, old)
     _inherit(obj["metadata"], old["metadata"])
-    obj = _completed(site, resource, obj, old)
+    obj = _completed(site, call, target, obj, old)
     tracked = call.method == "PATCH" and "apply-patch" in call.headers.get("content-type", "")
     if not tracked:
         if _same(obj, old):
