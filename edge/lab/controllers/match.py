@@ -16,7 +16,10 @@ Scalar = str | int | float | bool | None
 
 
 class Condition(Value):
-    """One condition. `in` and `like`: some value at the path fits; `not_in` and `not_like`: none does."""
+    """One condition. `in` and `like`: some value at the path fits; `not_in` and `not_like`: none does.
+
+    `same_as` and `not_same_as` compare what is at the path with what is at another path.
+    """
 
     path: str
     exists: bool | None = None
@@ -24,13 +27,17 @@ class Condition(Value):
     not_in: tuple[Scalar, ...] | None = None
     like: tuple[str, ...] | None = None
     not_like: tuple[str, ...] | None = None
+    same_as: str | None = None
+    not_same_as: str | None = None
 
     @model_validator(mode="after")
     def _asks_one_thing(self) -> Condition:
         every(self.path)
-        asked = [self.exists, self.one_of, self.not_in, self.like, self.not_like]
+        for other in (self.same_as, self.not_same_as):
+            every(other or self.path)
+        asked = [self.exists, self.one_of, self.not_in, self.like, self.not_like, self.same_as, self.not_same_as]
         if sum(answer is not None for answer in asked) != 1:
-            raise ValueError("a condition has exactly one of: exists, in, not_in, like, not_like")
+            raise ValueError("a condition has exactly one of: exists, in, not_in, like, not_like, same_as, not_same_as")
         return self
 
 
@@ -58,6 +65,10 @@ def _test(condition: Condition) -> Test:
     if condition.not_like is not None:
         no_globs = condition.not_like
         return lambda obj: not any(_fits(value, no_globs) for value in values(obj))
+    other = condition.same_as or condition.not_same_as
+    if other is not None:
+        others, alike = every(other), condition.same_as is not None
+        return lambda obj: (list(values(obj)) == list(others(obj))) is alike
     if condition.one_of is not None:
         allowed = condition.one_of
         return lambda obj: any(value in allowed for value in values(obj) or (None,))

@@ -1,0 +1,160 @@
+"""Updates of devices, decided: who gets a version, what is asked of a node, and what its report means.
+
+A device says itself how an update ended; nothing is concluded from time alone. A device that says nothing is silent,
+which is neither a success nor the fault of the version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edge.model.device import DeviceState
+from edge.model.firmware import (
+    Component,
+    NodeReport,
+    UpdatableDevice,
+    UpdateOrder,
+    UpdateOutcome,
+    UpdatePhase,
+    UpdateRefusal,
+    UpdateVerdict,
+)
+from edge.model.kube import Health, KubeObject, ObjectHealth, ObjectRef
+from edge.model.rollout import RolloutPlan, Strategy
+from edge.model.site import OfflinePolicy, Site
+from edge.policy.rollout import cut_waves
+
+API_VERSION: Final = "edge-platform.io/v1"
+KIND: Final = "NodeUpdate"
+
+_VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
+_UNDER_WAY = (UpdatePhase.PENDING, UpdatePhase.DOWNLOADING, UpdatePhase.INSTALLED, UpdatePhase.TESTING)
+
+Precedence = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+def refusal_of(order: UpdateOrder, device: UpdatableDevice) -> UpdateRefusal | None:
+    """Why the device does not get this version; None: it does."""
+    if device.state is not DeviceState.CONNECTED or device.site is None:
+        return UpdateRefusal.NOT_CONNECTED
+    if order.version in device.failed:
+        return UpdateRefusal.FAILED_BEFORE
+    if device.running not in ("", order.version):
+        return UpdateRefusal.UPDATE_RUNNING
+    if device.current == order.version:
+        return UpdateRefusal.ALREADY_THERE
+    if is_newer(device.current, order.version) and not order.go_back:
+        return UpdateRefusal.NOT_NEWER
+    return None
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Whether a version comes after another by semantic versioning. One that is no such version is never newer."""
+    one, other = _precedence(version), _precedence(than)
+    return one is not None and other is not None and one > other
+
+
+def _precedence(version: str) -> Precedence | None:
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return None
+    major, minor, patch, before = found.groups()
+    # Numbers come before words, and a version before its release comes before it.
+    parts = tuple(_part(part) for part in before.split(".")) if before else ()
+    return int(major), int(minor), int(patch), before is None, parts
+
+
+def _part(part: str) -> tuple[bool, int, str]:
+    return (False, int(part), "") if part.isdigit() else (True, 0, part)
+
+
+def plan_update(order: UpdateOrder, cohort: Sequence[Site], strategy: Strategy, attempt: int) -> RolloutPlan:
+    """The rollout of an update: waves, budget and verdicts are those of any rollout. `attempt` counts from 1."""
+    digest = digest_of(order)
+    names = sorted(site.name for site in cohort)
+    said = hashlib.sha256(json.dumps([digest, names]).encode()).hexdigest()[:10]
+    name = rollout_name(order.component)
+    return RolloutPlan(
+        rollout_id=f"{name}-{order.version}-{said}-{attempt}",
+        stamp=name,
+        version=order.version,
+        digest=digest,
+        strategy=strategy,
+        waves=cut_waves(cohort, strategy),
+        must_be_online=tuple(sorted(site.name for site in cohort if site.when_offline is OfflinePolicy.ERROR)),
+    )
+
+
+def rollout_name(component: Component) -> str:
+    """What updates of a component are called among the rollouts."""
+    return f"update-{component}"
+
+
+def digest_of(order: UpdateOrder) -> str:
+    """SHA-256 in hex of the order."""
+    return hashlib.sha256(order.model_dump_json().encode()).hexdigest()
+
+
+def node_update(order: UpdateOrder, node: str) -> KubeObject:
+    """The object that asks a node's updater for the version."""
+    spec: dict[str, Any] = {
+        "node": node,
+        "component": order.component.value,
+        "version": order.version,
+        "image": order.image,
+        "selfTestSeconds": order.self_test_s,
+        "rebootAllowed": order.reboot_allowed,
+    }
+    name = node_update_ref(order.component, node).name
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def node_update_ref(component: Component, node: str) -> ObjectRef:
+    """Where a node's object for a component is."""
+    return ObjectRef(api_version=API_VERSION, kind=KIND, name=f"{node}-{component}")
+
+
+def read_report(obj: KubeObject) -> NodeReport:
+    """What the updater says in a NodeUpdate. A phase that is not known is that of an updater that is busy."""
+    status = obj.get("status") or {}
+    phase = status.get("phase")
+    slots = (status.get("slots") or {}).values()
+    return NodeReport(
+        wanted=str((obj.get("spec") or {}).get("version") or ""),
+        phase=UpdatePhase(phase) if phase in set(UpdatePhase) else UpdatePhase.PENDING,
+        seen=status.get("observedGeneration") == obj["metadata"].get("generation"),
+        active=next((str(slot.get("version") or "") for slot in slots if slot.get("active")), ""),
+        reason=str(status.get("message") or status.get("reason") or ""),
+    )
+
+
+def with_report(device: UpdatableDevice, report: NodeReport) -> UpdatableDevice:
+    """What is known of the device once its updater was heard: it knows better than any record what it runs."""
+    under_way = report.phase in _UNDER_WAY and bool(report.wanted)
+    return device.model_copy(
+        update={"current": report.active or device.current, "running": report.wanted if under_way else ""}
+    )
+
+
+def verdict_of(order: UpdateOrder, report: NodeReport) -> UpdateVerdict | None:
+    """How the update ended; None while the device has not said so about this order."""
+    if not report.seen or report.wanted != order.version or report.phase in _UNDER_WAY:
+        return None
+    if report.phase is UpdatePhase.CONFIRMED and report.active == order.version:
+        return UpdateVerdict(outcome=UpdateOutcome.CONFIRMED, reason=report.reason)
+    if report.phase is UpdatePhase.FAILED:
+        return UpdateVerdict(outcome=UpdateOutcome.FAILED, reason=report.reason or "It could not be installed")
+    runs = f"It runs {report.active or 'an unknown version'}"
+    return UpdateVerdict(outcome=UpdateOutcome.FELL_BACK, reason=report.reason or runs)
+
+
+def settled(order: UpdateOrder, obj: KubeObject) -> ObjectHealth:
+    """A judge for `SiteClient.wait_for`: an update that ended, in whatever way, needs no more waiting."""
+    report = read_report(obj)
+    done = verdict_of(order, report) is not None
+    said = f"its updater says {report.phase}" if report.seen else "its updater has not seen the order"
+    return ObjectHealth(ref=ObjectRef.of(obj), health=Health.CURRENT if done else Health.IN_PROGRESS, message=said)
