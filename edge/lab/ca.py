@@ -62,6 +62,11 @@ class Authority:
             names: list[x509.GeneralName] = [x509.DNSName(device_id.lower())]
             self._issue(stem, device_id, names, ExtendedKeyUsageOID.CLIENT_AUTH, serial)
 
+    def sign(self, builder: x509.CertificateBuilder) -> str:
+        """Sign a certificate of another kind, and say by which key; answers PEM."""
+        certificate = builder.add_extension(self._key_id, critical=False).sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
     def _issue(
         self,
         stem: Path,

@@ -40,6 +40,10 @@ class Reader:
         taken, self._rest = self._rest[:size], self._rest[size:]
         return taken
 
+    def rest(self) -> bytes:
+        """All that was not taken yet."""
+        return self.take(len(self._rest))
+
     def end(self) -> None:
         if self._rest:
             raise invalid(f"The {self._part} has {len(self._rest)} bytes too many")
