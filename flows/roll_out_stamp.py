@@ -13,8 +13,9 @@ from edge.model.site import SiteSelector
 from edge.policy.groups import in_groups
 from edge.policy.rollout import remaining
 from tasks.report import RolloutReport
-from tasks.rollout import RolloutJob, close_rollout, judge, open_rollout, stamp_sites
+from tasks.rollout import RolloutJob, open_rollout, stamp_sites
 from tasks.runner import threads
+from tasks.waves import close_rollout, judge
 
 MAX_THREADS = 128
 

@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture, as_completed
 
 from edge.model.outcome import Outcome
 from edge.model.rollout import RolloutState, Wave
-from tasks.rollout import RolloutJob
+from tasks.waves import WavesJob
 
 EVERY_S = 2.0
 
@@ -48,7 +48,7 @@ def key_of(title: str) -> str:
 class RolloutReport:
     """Progress and result of one rollout."""
 
-    def __init__(self, job: RolloutJob) -> None:
+    def __init__(self, job: WavesJob) -> None:
         self.job = job
         self.total = sum(len(wave.sites) for wave in job.plan.waves)
         self.progress = Progress(f"rollout {job.plan.stamp} {job.plan.version}", self.total)

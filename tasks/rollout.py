@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 
-from prefect import runtime, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from blocks.credentials import SiteCredentials
@@ -16,11 +15,11 @@ from blocks.ledger import EdgeLedger
 from blocks.load import load
 from edge.clients.files import find_stamp, read_stamp_folder
 from edge.clients.kubernetes import SiteClient
-from edge.errors import EdgeError, InvalidInput, NotYet, SiteSilent, SiteUnreachable, Transient
+from edge.errors import EdgeError, InvalidInput, SiteSilent, SiteUnreachable
 from edge.ledger import Ledger
 from edge.model.kube import KubeObject
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import RolloutPlan, RolloutState, Strategy, Wave, WaveVerdict
+from edge.model.rollout import RolloutPlan, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.stamp import Stamp
 from edge.model.step import Detail, StepKey
@@ -28,11 +27,12 @@ from edge.policy.apply_order import phases
 from edge.policy.health import health_of
 from edge.policy.parameters import site_parameters
 from edge.policy.render import render
-from edge.policy.rollout import finish_state, judge_wave, offline_status, plan_rollout
+from edge.policy.rollout import offline_status, plan_rollout
 from edge.policy.site import select_sites
 from edge.policy.stamp import parse_stamp
 from edge.settings import Settings
 from tasks.retry import DELAY_S, RETRIES, only_transient
+from tasks.waves import WavesJob, work_through
 
 APPLY, HEALTH = "apply", "health"
 
@@ -40,31 +40,16 @@ SERVED_WITHIN_S = 30.0
 """How long a custom resource definition may take until its objects are served."""
 
 
-class RolloutJob:
-    """One run of a rollout in this process: the frozen plan, and what is needed to carry it out.
-
-    A plain class on purpose: Prefect looks into dataclasses and models that are passed to tasks, and this one is large.
-    """
+class RolloutJob(WavesJob):
+    """One run of a stamp's rollout in this process."""
 
     def __init__(self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, credentials: SiteCredentials) -> None:
-        self.plan = plan
+        super().__init__(plan, ledger, credentials)
         self.stamp = stamp
-        self.ledger = ledger
-        self.credentials = credentials
-        self.slots = threading.BoundedSemaphore(plan.strategy.concurrency)
 
     def key(self, site: str, step: str) -> StepKey:
         """The step's key, the same on every try."""
         return StepKey(work=f"rollout:{self.plan.rollout_id}", subject=site, step=step)
-
-    def outcomes(self) -> dict[str, Outcome]:
-        """How the sites that have ended did, from the ledger: this run's and earlier ones'."""
-        rows = self.ledger.rollouts.get(self.plan.rollout_id).sites
-        return {
-            row.site: Outcome(subject=row.site, status=row.status, cause=row.cause, seconds=row.seconds)
-            for row in rows
-            if row.status is not None
-        }
 
 
 @contextmanager
@@ -124,41 +109,8 @@ def _plan(
     task_run_name="stamp {sites[0]}",
 )
 def stamp_sites(job: RolloutJob, sites: tuple[str, ...]) -> int:
-    """Put the stamp on each of these sites that has not ended yet; answers how many were worked on.
-
-    How a site did is in the ledger. Sites that fail for a reason that may pass are tried again with the task, and only
-    those. Raises Transient while there are such sites and tries left.
-    """
-    first_try = runtime.task_run.run_count <= 1
-    todo = sites if first_try else tuple(site for site in sites if site not in job.outcomes())
-    again: list[Outcome] = []
-    for outcome in (_in_a_slot(job, site) for site in todo):
-        if first_try and _may_pass(outcome):
-            again.append(outcome)
-        else:
-            job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
-    if again:
-        raise _try_again(again)
-    return len(todo)
-
-
-def _in_a_slot(job: RolloutJob, name: str) -> Outcome:
-    with job.slots:
-        job.ledger.rollouts.site_started(job.plan.rollout_id, name)
-        return stamp_site(job, job.ledger.sites.get(name))
-
-
-def _may_pass(outcome: Outcome) -> bool:
-    """Whether a second try may help. A site that did not become healthy has had all the time it may take."""
-    if outcome.status is not Status.FAILED or outcome.cause is None:
-        return False
-    return outcome.cause.transient and outcome.cause.code != NotYet.code
-
-
-def _try_again(outcomes: Sequence[Outcome]) -> Transient:
-    names = ", ".join(outcome.subject for outcome in outcomes)
-    cause = outcomes[0].cause
-    return Transient(f"Sites will be tried again: {cause.message if cause else ''}", sites=names)
+    """Put the stamp on each of these sites that has not ended yet; see `work_through`."""
+    return work_through(job, sites, partial(stamp_site, job))
 
 
 def stamp_site(job: RolloutJob, site: Site) -> Outcome:
@@ -200,19 +152,3 @@ def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: fl
     """
     client.wait_for(objects, health_of, within_s=max(within_s, 1.0))
     return {"objects": len(objects)}
-
-
-def judge(job: RolloutJob, wave: Wave) -> WaveVerdict:
-    """Go on after this wave, or stop? Sites after a stop are held."""
-    outcomes = job.outcomes()
-    verdict = judge_wave(job.plan, wave, outcomes)
-    if verdict is WaveVerdict.STOP:
-        job.ledger.rollouts.hold_rest(job.plan.rollout_id)
-    return verdict
-
-
-def close_rollout(job: RolloutJob) -> RolloutState:
-    """Write down how the rollout ended."""
-    state = finish_state(job.plan, job.outcomes())
-    job.ledger.rollouts.finish(job.plan.rollout_id, state)
-    return state
