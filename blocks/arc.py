@@ -8,9 +8,11 @@ from typing import Literal, Self
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from edge.clients.arc import ArcClient
+from edge.clients.arc import ArcClient, ArcPatience
 from edge.clients.azure_identity import default_credential
-from edge.model.arc import ArcTarget
+from edge.model.arc import ArcTarget, EgressCheck
+from edge.model.site import Site
+from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
 from edge.settings import Settings
 
 
@@ -31,6 +33,18 @@ class ArcSubscription(Block):
         description="Size of the agents' RSA key. One of 4096 bits takes about 0.4 s of CPU, of 2048 bits 0.06 s.",
     )
 
+    answer_s: float = Field(default=60.0, gt=0, le=600, description="How long Azure may be silent, in seconds.")
+    operation_s: float = Field(
+        default=1800.0, gt=0, le=7200, description="How long one operation of Azure may take, in seconds."
+    )
+    precheck_egress: EgressCheck = Field(
+        default=EgressCheck.ON,
+        description="Whether a Job on the cluster looks for its way out to Azure first; strict: it must have run.",
+    )
+    diagnostics_image: str = Field(
+        default=DIAGNOSTICS_IMAGE, description="Image of that Job: a shell with `nslookup` and `nc`."
+    )
+
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The subscription that `EDGE_ARC_*` names."""
@@ -41,6 +55,10 @@ class ArcSubscription(Block):
             endpoint=settings.arc_endpoint,
             ca_file=settings.arc_ca_file,
             key_bits=settings.arc_key_bits,
+            answer_s=settings.arc_answer_s,
+            operation_s=settings.arc_operation_s,
+            precheck_egress=settings.arc_precheck_egress,
+            diagnostics_image=settings.arc_diagnostics_image,
         )
 
     @property
@@ -48,17 +66,18 @@ class ArcSubscription(Block):
         """Whether sites are connected to Azure Arc at all."""
         return bool(self.subscription_id)
 
-    def target(self, site: str) -> ArcTarget:
-        """Where the site's connected cluster lives."""
+    def target(self, site: Site) -> ArcTarget:
+        """Where the site's connected cluster lives: where the site says, else where the subscription does."""
         return ArcTarget(
             subscription_id=self.subscription_id,
-            resource_group=self.resource_group,
-            name=site,
-            location=self.location,
+            resource_group=site.arc_resource_group or self.resource_group,
+            name=site.name,
+            location=site.arc_location or self.location,
         )
 
     def client(self) -> ArcClient:
         """A client for the subscription."""
         ca_file = str(self.ca_file) if self.ca_file else None
         credential = default_credential(ca_file)
-        return ArcClient(self.endpoint, self.subscription_id, credential, ca_file=ca_file)
+        patience = ArcPatience(read_s=self.answer_s, operation_s=self.operation_s)
+        return ArcClient(self.endpoint, self.subscription_id, credential, ca_file=ca_file, patience=patience)

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: Path.home() / ".edge")
     ledger_url: SecretStr | None = None
     """SQLAlchemy URL. None: a SQLite file in `home`."""
+    claim_s: float = Field(default=100.0, ge=1)
+    """Seconds after which a run that does not renew its claims in the ledger is taken for dead."""
     credentials: Path | None = None
     """Folder with one kubeconfig per site, `<site>.kubeconfig`. None: `home/credentials`."""
     allow_exec: tuple[str, ...] = ()
@@ -64,6 +66,10 @@ class Settings(BaseSettings):
     """Image of that Job: a shell with `nslookup` and `nc`."""
     gateway_tokens: tuple[SecretStr, ...] = ()
     """Bearer tokens that senders of events may use (a JSON list)."""
+    gateway_rate: float | None = Field(default=None, gt=0)
+    """Devices a second that the gateway passes on; None: as they come."""
+    gateway_resend_after_s: float = Field(default=90.0, gt=0)
+    """Seconds after which the gateway sends a batch again that no run has taken."""
     gateway_hmac_keys: tuple[SecretStr, ...] = ()
     """Keys that senders of events may sign with (a JSON list)."""
     mqtt_username: str = ""

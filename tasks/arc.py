@@ -1,144 +1,242 @@
-"""The act of connecting a cluster to Azure Arc: look, decide, register, install agents, wait; and undo what failed."""
+"""The act of connecting a cluster to Azure Arc: look, decide, check, register, install agents, wait; and back again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-
-from prefect import get_run_logger
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from blocks.arc import ArcSubscription
 from blocks.credentials import SiteCredentials
 from edge.clients.arc import ArcClient
 from edge.clients.arc_keys import new_key
-from edge.clients.helm import agents_found, install_arc_agents, uninstall_arc_agents
+from edge.clients.helm import (
+    agents_found,
+    agents_left,
+    agents_not_ready,
+    install_arc_agents,
+    mark_agents,
+    uninstall_arc_agents,
+)
 from edge.clients.kubernetes import SiteClient
-from edge.errors import CredentialRejected, EdgeError, Rejected
-from edge.model.arc import AgentsFound, ArcTarget, ClusterPlatform, ConnectAction, ConnectedCluster
+from edge.clients.oci import pull_chart
+from edge.errors import EdgeError, SiteSilent, SiteUnreachable
+from edge.model.arc import AgentsFound, AgentsOnCluster, ArcTarget, ConnectAction, ConnectedCluster
 from edge.model.site import Site
 from edge.model.step import Detail
-from edge.policy.arc import decide_connect, home_elsewhere, is_unfinished, onboarding_tags, refuse_if_told
+from edge.policy.arc import (
+    Traces,
+    decide_connect,
+    home_elsewhere,
+    is_unfinished,
+    made_by,
+    onboarding_tags,
+    refuse_if_told,
+)
 from edge.policy.arc_agents import agent_values, cloud_of
 from edge.policy.arc_keys import public_key_of
-from edge.policy.arc_precheck import platform_of, precheck
+from edge.policy.arc_precheck import platform_of
+from tasks.arc_precheck import Found, Precheck
+from tasks.arc_progress import Phases, run_log
+from tasks.arc_slot import connect_slot
+from tasks.arc_undo import Attempt
 
 AGENTS_WITHIN_S = 1800.0
 """The agents' chart took 90 s on a large cluster and over 22 minutes on a small one."""
 
 CONNECTED_WITHIN_S = 600.0
 LOOK_EVERY_S = 1.0
+KEYS_AT_ONCE = 2
 
 
 class ArcConnection:
-    """Connects sites to one subscription. One client serves all threads."""
+    """Connects sites to one subscription, and disconnects them. One client serves all threads."""
 
     def __init__(self, subscription: ArcSubscription, credentials: SiteCredentials) -> None:
         self.subscription = subscription
         self.credentials = credentials
         self.arc: ArcClient = subscription.client()
+        self._keys = ThreadPoolExecutor(KEYS_AT_ONCE, "arc-key")
+        self._groups: set[str] = set()
+        self._groups_lock = threading.Lock()
 
     def prepare(self) -> None:
         """What a subscription needs once: the resource provider and the resource group."""
         self.arc.ensure_provider()
-        self.arc.ensure_group(self.subscription.resource_group, self.subscription.location)
+        self._ensure_group(self.subscription.resource_group, self.subscription.location)
 
-    def connect(self, work: str, site: Site, cluster: SiteClient) -> Detail:
+    def connect(self, work: str, site: Site, cluster: SiteClient, ours: Sequence[str] = ()) -> Detail:
         """Connect the site's cluster, or find that it is connected.
 
-        `work` is the onboarding's id, by which a later try knows the resource that an earlier one left. Raises Rejected
-        when the cluster cannot be connected, ConnectRefused when the decision table says so. After any other failure
-        the resource and the agents of this try are taken away again.
+        `work` is the onboarding's id, by which a later try knows the resource that an earlier one left; `ours` are the
+        ids of the same device's earlier onboardings, whose resource may be replaced after a reset. Raises Rejected when
+        the cluster cannot be connected, ConnectRefused when the decision table says so. After any other failure the
+        resource and the agents of this try are taken away again; `left_behind` in the error names what could not be.
+
+        The detail has the seconds by phase (`precheck_s`, `slot_s`, `resource_s`, `agents_s`, `call_in_s`), the API
+        server's `latency_s`, and the `warning` of a look that could not be taken.
         """
-        target = self.subscription.target(site.name)
-        nodes = list(cluster.list("v1", "Node"))
-        _check(target, cluster, nodes)
-        action, resource = self._decide(work, target, cluster)
-        refuse_if_told(action, target)
-        if action is ConnectAction.CLEAN_THEN_NEW:
-            self._undo(target, site)
-        if action is ConnectAction.REUSE_KEY and resource is not None:
-            self.arc.put(target, resource.public_key, onboarding_tags(work), platform=platform_of(nodes))
-        else:
-            self._connect_as_new(work, target, site, platform_of(nodes))
-        return {"arc_id": target.resource_id, "decision": action.value}
+        return _Connect(self, work, site, cluster, ours).run()
 
-    def _decide(
-        self, work: str, target: ArcTarget, cluster: SiteClient
-    ) -> tuple[ConnectAction, ConnectedCluster | None]:
-        found = agents_found(cluster)
-        resource = self.arc.get(target)
-        unfinished = is_unfinished(resource, work)
-        action = decide_connect(
-            found.state, found.public_key, resource, elsewhere=self._is_elsewhere(found, target), unfinished=unfinished
-        )
-        return action, resource
+    def disconnect(self, site: Site, cluster: SiteClient | None) -> Detail:
+        """Delete the site's connected cluster, and its agents when the cluster answers (None: it is not asked).
 
-    def _is_elsewhere(self, found: AgentsFound, target: ArcTarget) -> bool:
-        """Whether the agents belong to another resource, and that one exists."""
-        home = home_elsewhere(found, target)
-        return home is not None and self.arc.get(home) is not None
+        Agents that belong to another connected cluster stay. Done before is fine. Raises what Azure answers; a cluster
+        that is away is in the detail: `agents` is removed, away, not-asked or another's.
+        """
+        target, phases = self.subscription.target(site), Phases(site.name)
+        with phases.phase("resource"):
+            self.arc.delete(target, progress=phases.tell("Azure deletes the connected cluster"))
+        return {"arc_id": target.resource_id, "agents": self._remove_agents(target, site, cluster)}
 
-    def _connect_as_new(self, work: str, target: ArcTarget, site: Site, platform: ClusterPlatform) -> None:
-        private_key = new_key(self.subscription.key_bits)
-        with self._undoing(target, site):
-            public_key = public_key_of(private_key)
-            resource = self.arc.put(target, public_key, onboarding_tags(work), platform=platform)
-            install_arc_agents(
-                self.credentials.text(site.name),
-                self.arc.agents_chart(target.location),
-                agent_values(target, resource, private_key, platform, cloud_of(self.subscription.endpoint)),
-                within_s=AGENTS_WITHIN_S,
-                ca_file=str(self.subscription.ca_file) if self.subscription.ca_file else None,
+    def _remove_agents(self, target: ArcTarget, site: Site, cluster: SiteClient | None) -> str:
+        if cluster is None:
+            return "not-asked"
+        try:
+            if home_elsewhere(agents_found(cluster), target) is not None:
+                return "another's"
+            uninstall_arc_agents(self.credentials.text(site.name))
+        except (SiteUnreachable, SiteSilent) as away:
+            run_log().warning("%s: its agents stay, the cluster is away: %s", site.name, away)
+            return "away"
+        return "removed"
+
+    def disconnect_faults(self, site: Site, cluster: SiteClient | None) -> list[str]:
+        """What is still there of the site's connection, by reading, one sentence each; empty: it is gone.
+
+        A cluster that is given and cannot be read is a fault too: nothing is proved by silence.
+        """
+        target, faults = self.subscription.target(site), []
+        if self.arc.get(target) is not None:
+            faults.append(f"The connected cluster {target.resource_id} exists")
+        if cluster is not None:
+            faults += _agents_faults(cluster, target)
+        return faults
+
+    def new_private_key(self) -> Future[str]:
+        """A key in the making, in memory only. OpenSSL works outside of Python's lock, so other threads go on."""
+        return self._keys.submit(new_key, self.subscription.key_bits)
+
+    def ensure_group_of(self, target: ArcTarget) -> None:
+        """Create the resource group of a site that has one of its own; once per process."""
+        if target.resource_group != self.subscription.resource_group:
+            self._ensure_group(target.resource_group, target.location)
+
+    def _ensure_group(self, name: str, location: str) -> None:
+        with self._groups_lock:
+            if name not in self._groups:
+                self.arc.ensure_group(name, location)
+                self._groups.add(name)
+
+
+class _Connect:
+    """One connect."""
+
+    def __init__(self, home: ArcConnection, work: str, site: Site, cluster: SiteClient, ours: Sequence[str]) -> None:
+        self._home = home
+        self._arc = home.arc
+        self._work = work
+        self._works = (work, *ours)
+        self._site = site
+        self._cluster = cluster
+        self._target = home.subscription.target(site)
+        self._phases = Phases(site.name)
+
+    def run(self) -> Detail:
+        with self._phases.phase("precheck"):
+            action, resource = self._decide()
+            refuse_if_told(action, self._target)
+            reuse = resource is not None and action is ConnectAction.REUSE_KEY
+            key = None if reuse else self._home.new_private_key()
+            found = Precheck(self._arc, self._home.subscription, self._target, self._cluster).run(
+                agents_to_come=not reuse
             )
-            self.arc.wait_connected(target, within_s=CONNECTED_WITHIN_S, every_s=LOOK_EVERY_S)
+        self._say(found)
+        with self._slot():
+            if resource is not None and key is None:
+                self._put(resource.public_key, found)
+            elif key is not None:
+                self._as_new(key, found, clean=action is ConnectAction.CLEAN_THEN_NEW)
+        more: Detail = {"warning": found.warning.message} if found.warning else {}
+        decided: Detail = {"arc_id": self._target.resource_id, "decision": action.value}
+        return decided | {"latency_s": round(found.latency_s, 3)} | more | self._phases.detail()
+
+    def _decide(self) -> tuple[ConnectAction, ConnectedCluster | None]:
+        found = agents_found(self._cluster)
+        resource = self._arc.get(self._target)
+        known = Traces(
+            elsewhere=self._is_elsewhere(found),
+            unfinished=is_unfinished(resource, self._work),
+            earlier=made_by(resource, self._works[1:]),
+            marked=found.onboarding in self._works,
+        )
+        return decide_connect(found.state, found.public_key, resource, known), resource
+
+    def _is_elsewhere(self, found: AgentsFound) -> bool:
+        """Whether the agents belong to another resource, and that one exists."""
+        home = home_elsewhere(found, self._target)
+        return home is not None and self._arc.get(home) is not None
+
+    def _as_new(self, key: Future[str], found: Found, *, clean: bool) -> None:
+        attempt = Attempt(self._arc, self._target, self._works, self._home.credentials.text(self._site.name))
+        if clean:
+            with self._phases.phase("resource"):
+                attempt.clean()
+        with attempt.undoing():
+            private_key = key.result()
+            resource = self._put(public_key_of(private_key), found)
+            with self._phases.phase("agents"):
+                attempt.agents_begun = True
+                self._install(private_key, resource, found.nodes)
+            with self._phases.phase("call_in"):
+                told = self._phases.tell("waiting for the agents to call Azure", self._not_ready)
+                self._arc.wait_connected(self._target, within_s=CONNECTED_WITHIN_S, every_s=LOOK_EVERY_S, progress=told)
+
+    def _put(self, public_key: str, found: Found) -> ConnectedCluster:
+        tags, told = onboarding_tags(self._work), self._phases.tell("Azure makes the connected cluster")
+        with self._phases.phase("resource"):
+            self._home.ensure_group_of(self._target)
+            platform = platform_of(found.nodes)
+            return self._arc.put(self._target, public_key, tags, platform=platform, progress=told)
+
+    def _install(self, private_key: str, resource: ConnectedCluster, nodes: Sequence[dict[str, Any]]) -> None:
+        block = self._home.subscription
+        ca_file = str(block.ca_file) if block.ca_file else None
+        mark_agents(self._cluster, self._work)
+        install_arc_agents(
+            self._home.credentials.text(self._site.name),
+            pull_chart(self._arc.agents_chart(self._target.location), ca_file=ca_file),
+            agent_values(self._target, resource, private_key, platform_of(nodes), cloud_of(block.endpoint)),
+            within_s=AGENTS_WITHIN_S,
+            progress=self._phases.tell("Helm installs the agents", self._not_ready),
+        )
+
+    def _not_ready(self) -> str:
+        try:
+            names = agents_not_ready(self._cluster)
+        except EdgeError as error:
+            return f"the cluster does not say how far they are: {error.code}"
+        return f"not ready: {', '.join(names)}" if names else "all agents that are there are ready"
+
+    def _say(self, found: Found) -> None:
+        if found.warning is not None:
+            run_log().warning("%s: %s", self._site.name, found.warning.message)
 
     @contextmanager
-    def _undoing(self, target: ArcTarget, site: Site) -> Iterator[None]:
-        """Take away what a failed try left, so that the next one is not refused because of it."""
-        try:
+    def _slot(self) -> Iterator[None]:
+        with ExitStack() as held:
+            with self._phases.phase("slot"):
+                held.enter_context(connect_slot())
             yield
-        except EdgeError as error:
-            self._undo(target, site, because=error)
-            raise
-
-    def _undo(self, target: ArcTarget, site: Site, because: EdgeError | None = None) -> None:
-        """Resource first: agents without one are a case that the next try mends, the other way round is refused."""
-        _attempt(partial(self.arc.delete, target), because)
-        _attempt(partial(uninstall_arc_agents, self.credentials.text(site.name)), because)
 
 
-def _check(target: ArcTarget, cluster: SiteClient, nodes: list[dict[str, object]]) -> None:
-    """Everything that stands in the way, in one error, before anything is changed."""
-    causes = precheck(nodes, str(cluster.version()["gitVersion"]), may_bind_roles=_may_bind_roles(cluster))
-    if causes:
-        what = "; ".join(cause.message for cause in causes)
-        remedy = "; ".join(cause.remedy for cause in causes)
-        raise Rejected(
-            what, remedy=remedy, resource=target.resource_id, codes=", ".join(cause.code for cause in causes)
-        )
-
-
-def _may_bind_roles(cluster: SiteClient) -> bool:
-    """Tried, as a dry run, rather than asked for: the answer is then the one that the agents' chart would get."""
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "edge-platform-precheck"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-    }
+def _agents_faults(cluster: SiteClient, target: ArcTarget) -> list[str]:
     try:
-        cluster.apply(binding, dry_run=True)
-    except CredentialRejected:
-        return False
-    return True
-
-
-def _attempt(clean_up: Callable[[], None], because: EdgeError | None) -> None:
-    """A clean-up that fails after a failure is said and left to the next try; on its own it is an error."""
-    try:
-        clean_up()
+        found = agents_found(cluster)
+        if found.state is AgentsOnCluster.PRESENT and home_elsewhere(found, target) is not None:
+            return []
+        return [f"{left} is on the cluster" for left in agents_left(cluster)]
     except EdgeError as error:
-        if because is None:
-            raise
-        get_run_logger().error("Not cleaned up after a failed connect: %s", error)
+        return [f"The cluster cannot be read: {error}"]

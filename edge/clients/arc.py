@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from azure.core.credentials import TokenCredential
-from azure.core.rest import HttpRequest
+from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.hybridkubernetes import ConnectedKubernetesClient
 from azure.mgmt.hybridkubernetes import models as sdk
 
@@ -20,15 +21,19 @@ from edge.clients.arc_convert import found, wanted
 from edge.clients.arc_errors import translated
 from edge.clients.arc_polling import BoundedPolling, Progress, outcome
 from edge.clients.arc_retry import RequestRetries
+from edge.clients.http_date import moment
 from edge.clients.retry import RetryPolicy
-from edge.errors import NotFound, NotYet, OperationFailed
-from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster
+from edge.errors import NotFound, NotYet, OperationFailed, WriteConflict
+from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster, Endpoint
 from edge.model.base import Value
 from edge.policy.arc_agents import data_plane_of
+from edge.policy.arc_endpoints import endpoints_of
 
 _CONNECT_S = 10.0
 _READ_S = 60.0
+_BUSY_EVERY_S = 2.0
 _RESOURCES = "2021-04-01"
+_METADATA = "2022-09-01"
 _GENERIC = ClusterPlatform()
 _UNKNOWN_RESOURCE = frozenset({"ResourceNotFound", "ResourceGroupNotFound"})
 
@@ -39,6 +44,8 @@ class ArcPatience(Value):
     connect_s: float = _CONNECT_S
     read_s: float = _READ_S
     operation_s: float = 1800.0
+    busy_s: float = 180.0
+    """How long a delete waits for another operation on the resource, such as the PUT whose answer was lost."""
     retry: RetryPolicy = RetryPolicy()
 
 
@@ -137,7 +144,20 @@ class ArcClient:
             return found(outcome(poller, progress))
 
     def delete(self, target: ArcTarget, *, progress: Progress | None = None) -> None:
-        """Delete the connected cluster and wait until it is gone; it is fine when it is gone already."""
+        """Delete the connected cluster and wait until it is gone; it is fine when it is gone already.
+
+        While Azure still works on it, as after a PUT that was given up, it is tried again for `busy_s` seconds.
+        """
+        until = time.monotonic() + self._patience.busy_s
+        while True:
+            try:
+                return self._delete(target, progress)
+            except WriteConflict:
+                if time.monotonic() + _BUSY_EVERY_S > until:
+                    raise
+            time.sleep(_BUSY_EVERY_S)
+
+    def _delete(self, target: ArcTarget, progress: Progress | None) -> None:
         with translated(resource=target.resource_id):
             poller = self._sdk.connected_cluster.begin_delete(
                 target.resource_group, target.name, polling=self._polling("location")
@@ -213,13 +233,32 @@ class ArcClient:
             raise NotFound("The Arc data plane names no chart for the agents", location=location)
         return path
 
+    def clock(self) -> datetime | None:
+        """What Azure takes for the time, to the second; None when it does not say."""
+        return moment(self._send("GET", "/metadata/endpoints", api_version=_METADATA).headers.get("Date", ""))
+
+    def endpoints(self, location: str) -> tuple[Endpoint, ...]:
+        """The addresses that the agents of a location must reach."""
+        known = endpoints_of(self.endpoint, location)
+        if len(known) > 1:
+            return known
+        metadata = self._metadata()
+        named = [
+            str(metadata.get("authentication", {}).get("loginEndpoint") or ""),
+            self._data_plane(location),
+            self.agents_chart(location),
+        ]
+        return endpoints_of(self.endpoint, location, named)
+
+    def _metadata(self) -> dict[str, Any]:
+        try:
+            return self._ask("GET", "/metadata/endpoints", api_version=_METADATA)
+        except NotFound:
+            return {}
+
     def _data_plane(self, location: str) -> str:
         """What the cloud's metadata say; public clouds follow a pattern instead."""
-        try:
-            metadata = self._ask("GET", "/metadata/endpoints", api_version="2022-09-01")
-        except NotFound:
-            metadata = {}
-        named = metadata.get("dataplaneEndpoints", {}).get("arcConfigEndpoint")
+        named = self._metadata().get("dataplaneEndpoints", {}).get("arcConfigEndpoint")
         if named:
             return str(named).rstrip("/")
         return data_plane_of(self.endpoint, location)
@@ -227,14 +266,21 @@ class ArcClient:
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, api_version: str = _RESOURCES, **query: str
     ) -> dict[str, Any]:
-        """One request through the SDK's pipeline, for what has no SDK of its own here."""
+        """What one request through the SDK's pipeline gave, for what has no SDK of its own here."""
+        answer = self._send(method, path, body, api_version, **query)
+        with translated(url=path):
+            data = answer.json() if answer.content else {}
+        return data if isinstance(data, dict) else {}
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, api_version: str = _RESOURCES, **query: str
+    ) -> HttpResponse:
         url = path if path.startswith("https://") else f"{self.endpoint}{path}"
         request = HttpRequest(method, url, params={"api-version": api_version, **query}, json=body)
         with translated(url=url):
-            answer = self._sdk.send_request(request)
+            answer: HttpResponse = self._sdk.send_request(request)
             answer.raise_for_status()
-            data = answer.json() if answer.content else {}
-        return data if isinstance(data, dict) else {}
+        return answer
 
     @staticmethod
     def _registered(provider: Mapping[str, Any]) -> bool:

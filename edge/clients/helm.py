@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edge.clients.helm_release import HelmRelease
+from edge.clients.helm_release import HelmRelease, Waiting
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
-from edge.clients.oci import pull_chart
 from edge.errors import InvalidInput, NotFound, NotYet
 from edge.model.arc import AgentsFound, AgentsOnCluster
 from edge.model.kube import ObjectRef
@@ -25,8 +24,10 @@ from edge.policy.arc_agents import (
     CRD_GROUPS,
     KEY_FIELD,
     KEY_SECRET,
+    MARK,
     RELEASE,
     RELEASE_NAMESPACE,
+    marked_namespace,
 )
 from edge.policy.arc_keys import public_key_of
 
@@ -38,21 +39,20 @@ _RELEASE_LABELS = f"owner=helm,name={RELEASE}"
 
 def install_arc_agents(
     kubeconfig_text: str,
-    chart_ref: str,
+    archive: bytes,
     values: Mapping[str, Any],
     *,
     within_s: float,
-    ca_file: str | None = None,
+    progress: Waiting | None = None,
 ) -> str:
     """Install or upgrade the agents and wait until they are ready; the chart's version.
 
-    `chart_ref` is what the Arc data plane names, `values` come from `edge.policy.arc_agents.agent_values`, `ca_file` is
-    a private CA of the chart's registry. Raises NotYet when the agents are not ready after `within_s` seconds: take
-    them away again with `uninstall_arc_agents`.
+    `archive` is the chart that the Arc data plane names (`edge.clients.oci.pull_chart`), `values` come from
+    `edge.policy.arc_agents.agent_values`; `progress` gets the seconds waited. Raises NotYet when the agents are not
+    ready after `within_s` seconds: take them away again with `uninstall_arc_agents`.
     """
-    archive = pull_chart(chart_ref, ca_file=ca_file)
     release = HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE)
-    return release.put(archive, values, within_s=within_s)
+    return release.put(archive, values, within_s=within_s, progress=progress)
 
 
 def uninstall_arc_agents(kubeconfig_text: str, *, within_s: float = 180.0) -> None:
@@ -75,17 +75,46 @@ def uninstall_arc_agents(kubeconfig_text: str, *, within_s: float = 180.0) -> No
 
 def agents_found(site: SiteClient) -> AgentsFound:
     """The agents on a cluster: whether they are there, whose they are, and the public half of the key they hold."""
-    config = _get(site, "ConfigMap", CONFIG_MAP)
+    config, mark = _get(site, "ConfigMap", CONFIG_MAP), _mark(site)
     if config is None:
         state = AgentsOnCluster.PRESENT_WITHOUT_CONFIG if _traces(site) else AgentsOnCluster.ABSENT
-        return AgentsFound(state=state)
+        return AgentsFound(state=state, onboarding=mark)
     data = config.get("data") or {}
     return AgentsFound(
         state=AgentsOnCluster.PRESENT,
         public_key=_public_key(_get(site, "Secret", KEY_SECRET)),
         resource_id=_RESOURCE.format(*(data.get(word, "") for word in _PLACE)),
         version=data.get("AZURE_ARC_AGENT_VERSION", ""),
+        onboarding=mark,
     )
+
+
+def mark_agents(site: SiteClient, work: str) -> None:
+    """Write on the cluster which onboarding the agents that come now belong to."""
+    site.apply(marked_namespace(work))
+
+
+def agents_not_ready(site: SiteClient) -> tuple[str, ...]:
+    """The agents' Deployments that are there and not available yet."""
+    return tuple(
+        str(one["metadata"]["name"])
+        for one in site.list("apps/v1", "Deployment", namespace=AGENT_NAMESPACE)
+        if not (one.get("status") or {}).get("availableReplicas")
+    )
+
+
+def agents_left(site: SiteClient) -> tuple[str, ...]:
+    """What of the agents is on the cluster, in words, by reading: namespaces and CustomResourceDefinitions."""
+    refs = [*_crds(site), _namespace(AGENT_NAMESPACE), _namespace(RELEASE_NAMESPACE)]
+    return tuple(str(ref) for ref in refs if _exists(site, ref))
+
+
+def _mark(site: SiteClient) -> str:
+    try:
+        found = site.get(_namespace(RELEASE_NAMESPACE))
+    except NotFound:
+        return ""
+    return str((found["metadata"].get("annotations") or {}).get(MARK, ""))
 
 
 def _traces(site: SiteClient) -> bool:

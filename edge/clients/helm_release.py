@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -27,10 +28,13 @@ from edge.errors import (
 )
 
 T = TypeVar("T")
+Waiting = Callable[[float], None]
+"""Called about once a second with the seconds waited so far."""
 
 DEPLOYED = "deployed"
 _GRACE_S = 15.0
 """How long after its own time-out a call of Helm may still come back by itself."""
+_TELL_EVERY_S = 1.0
 _LONGEST = 600
 _SECRET = re.compile(r"-----BEGIN[^-]*-----.*?(-----END[^-]*-----|$)|[A-Za-z0-9+/=_-]{120,}", re.DOTALL)
 """Keys in PEM, and whatever else is long enough to be a key or a token."""
@@ -53,7 +57,9 @@ class HelmRelease:
 
         return self._run(look, within_s)
 
-    def put(self, archive: bytes, values: Mapping[str, Any], *, within_s: float) -> str:
+    def put(
+        self, archive: bytes, values: Mapping[str, Any], *, within_s: float, progress: Waiting | None = None
+    ) -> str:
         """Install the chart, or upgrade the release to it, and wait until its objects are ready; the chart's version.
 
         A release that an earlier try left in any state but deployed is uninstalled first: Helm would refuse to go on
@@ -73,7 +79,7 @@ class HelmRelease:
                     config.install(chart, self.name, dict(values), create_namespace=True, **more)
                 return str(chart.version)
 
-        return self._run(put, within_s)
+        return self._run(put, within_s, progress)
 
     def uninstall(self, *, within_s: float = 120.0) -> None:
         """Uninstall the release and wait until its objects are gone; it is fine when there is none."""
@@ -83,8 +89,8 @@ class HelmRelease:
 
         self._run(remove, within_s)
 
-    def _run(self, work: Callable[[Any], T], within_s: float) -> T:
-        """Do `work` with a connection of its own, in a thread of its own."""
+    def _run(self, work: Callable[[Any], T], within_s: float, progress: Waiting | None = None) -> T:
+        """Do `work` with a connection of its own, in a thread of its own; `progress` is called in the caller's."""
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -97,7 +103,7 @@ class HelmRelease:
 
         thread = threading.Thread(target=body, name=f"helm-{self.name}", daemon=True)
         thread.start()
-        thread.join(within_s + _GRACE_S)
+        _join(thread, within_s + _GRACE_S, progress)
         if thread.is_alive():
             raise SiteSilent(f"Helm got no answer from the site within {within_s + _GRACE_S:g} s", release=self.name)
         if errors:
@@ -111,6 +117,16 @@ class HelmRelease:
         clean = _SECRET.sub("(hidden)", raw)[:_LONGEST]
         # The cause would carry the text that was hidden.
         raise _ours(error, clean, self.name) from (error if clean == raw else None)
+
+
+def _join(thread: threading.Thread, within_s: float, progress: Waiting | None) -> None:
+    if progress is None:
+        thread.join(within_s)
+        return
+    began = time.monotonic()
+    while thread.is_alive() and (waited := time.monotonic() - began) < within_s:
+        progress(waited)
+        thread.join(min(_TELL_EVERY_S, within_s - waited))
 
 
 _SIGNS: tuple[tuple[tuple[str, ...], type[EdgeError]], ...] = (

@@ -63,10 +63,11 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer in 2xx: the object, and the bytes it came in."""
+    """An answer in 2xx: the object, the bytes it came in, and the server's own time as it stands there (or "")."""
 
     json: dict[str, Any]
     body: bytes
+    date: str = ""
 
 
 class Transport:
@@ -96,7 +97,7 @@ class Transport:
         except _FAULTS as theirs:
             raise kube_errors.from_exception(theirs, where) from theirs
         if 200 <= response.status < 300:
-            return Answer(_object(body, where), body)
+            return Answer(_object(body, where), body, response.headers.get("Date", ""))
         raise kube_errors.from_answer(response.status, body, response.headers, where)
 
     @contextlib.contextmanager

@@ -8,12 +8,14 @@ told from what `managedFields` says is ours. All calls are idempotent and have t
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import orjson
 
 from edge.clients.access import SiteAccess
+from edge.clients.http_date import moment
 from edge.clients.kube_discovery import Discovery, DiscoveryCache, Resource, SiteDiscovery
 from edge.clients.kube_errors import Gone, PathUnknown
 from edge.clients.kube_page import Page, read_page
@@ -52,6 +54,7 @@ class SiteClient:
         cache: DiscoveryCache | None = None,
     ) -> None:
         self.site = site
+        self.timeouts = timeouts
         self._transport = Transport(access, site, timeouts, retry)
         self._discovery = SiteDiscovery(self._transport.send, DiscoveryCache() if cache is None else cache)
 
@@ -68,6 +71,10 @@ class SiteClient:
     def version(self) -> dict[str, Any]:
         """The server's version, as `/version` gives it: `gitVersion`, `major`, `minor`, `platform`."""
         return self._transport.send(Call("GET", "/version", about="version")).json
+
+    def clock(self) -> datetime | None:
+        """What the API server takes for the time, to the second; None when it does not say."""
+        return moment(self._transport.send(Call("GET", "/version", about="version")).date)
 
     def discovery(self, *, refresh: bool = False) -> Discovery:
         """What this site serves; fetched once unless `refresh`."""

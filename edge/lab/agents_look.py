@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from edge.lab.azure.agents import AgentsSeen
-from edge.lab.kube import quantity
 from edge.lab.kube.resources import builtin
 from edge.lab.kube.store import SiteStore
 from edge.lab.nodes import KUBERNETES_VERSION
-from edge.lab.weather import FaultKind
+from edge.lab.weather import FaultKind, way_out
 from edge.lab.world import World
+from edge.policy import quantity
 
 NAMESPACE = "azure-arc"
 CONFIG = "azure-clusterconfig"
@@ -26,15 +26,16 @@ _PLACES = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_RESOURCE_NAME
 
 
 class AgentsLook:
-    """Looks at a site's cluster. None: no agents there, or the site is offline."""
+    """Looks at a site's cluster. None: no agents there, or they cannot call Azure, which is at `host`."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, host: str) -> None:
         self._world = world
+        self._host = host
 
     def __call__(self, name: str) -> AgentsSeen | None:
         """What the agents of this site tell Azure now."""
         site = self._world.find(name)
-        if site is None or site.suffers(FaultKind.OFFLINE):
+        if site is None or site.suffers(FaultKind.OFFLINE) or way_out(site.faults, self._host):
             return None
         store = self._world.awake(site)
         config = store.get(builtin("configmaps"), NAMESPACE, CONFIG)

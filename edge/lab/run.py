@@ -69,7 +69,7 @@ class Lab:
         self._make_devices()
         write_kubeconfigs(self.world, self.layout, self._site_url)
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
-        options = AzureOptions(agents=AgentsLook(self.world))
+        options = AzureOptions(agents=AgentsLook(self.world, _HOST))
         self._azure = AzureApp(clock, self._kubeconfig_for, self.layout.azure, options)
         self._app = LabApp(self.world, self._admin, self._azure, self._shelf)
 

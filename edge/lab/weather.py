@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from edge.lab.kube import quantity
 from edge.model.base import Value
+from edge.policy import quantity
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
@@ -42,6 +42,8 @@ class FaultKind(StrEnum):
     EXPIRED_TOKEN = "expired-token"  # noqa: S105 - a word of the weather, no token
     FULL_NODE = "full-node"
     WRONG_CLOCK = "wrong-clock"
+    NO_DNS = "no-dns"
+    EGRESS_BLOCKED = "egress-blocked"
 
 
 class OfflineMode(StrEnum):
@@ -113,8 +115,22 @@ class WrongClock(Value):
     skew_s: float = Field(default=3600.0, ge=-1e9, le=1e9)
 
 
+class NoDns(Value):
+    """Pods at the site cannot resolve hosts that fit the glob."""
+
+    kind: Literal[FaultKind.NO_DNS] = FaultKind.NO_DNS
+    host: str = "*"
+
+
+class EgressBlocked(Value):
+    """Pods at the site get no connection to hosts outside that fit the glob."""
+
+    kind: Literal[FaultKind.EGRESS_BLOCKED] = FaultKind.EGRESS_BLOCKED
+    host: str = "*"
+
+
 Fault = Annotated[
-    Offline | Slow | Lossy | Throttled | ServerError | ExpiredToken | FullNode | WrongClock,
+    Offline | Slow | Lossy | Throttled | ServerError | ExpiredToken | FullNode | WrongClock | NoDns | EgressBlocked,
     Field(discriminator="kind"),
 ]
 FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
@@ -191,6 +207,12 @@ def active(spells: Iterable[Spell], lab_s: float) -> tuple[Fault, ...]:
         if spell.covers(lab_s):
             felt[spell.fault.kind] = spell.fault
     return tuple(felt.values())
+
+
+def way_out(faults: Iterable[Fault], host: str) -> FaultKind | None:
+    """What keeps pods from a host outside, DNS first; None: they reach it."""
+    shut = [one.kind for one in faults if isinstance(one, NoDns | EgressBlocked) and fnmatchcase(host, one.host)]
+    return min(shut, key=[FaultKind.NO_DNS, FaultKind.EGRESS_BLOCKED].index, default=None)
 
 
 def next_change(spells: Iterable[Spell], lab_s: float) -> float | None:

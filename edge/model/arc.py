@@ -61,13 +61,36 @@ class ClusterPlatform(Value):
 class AgentsFound(Value):
     """The Arc agents found on a cluster.
 
-    `public_key` is that of the private key they hold; `resource_id` is the connected cluster their ConfigMap names.
+    `public_key` is that of the private key they hold; `resource_id` is the connected cluster their ConfigMap names;
+    `onboarding` is the work that the platform wrote on their namespace before it installed them, "" when it did not.
     """
 
     state: AgentsOnCluster
     public_key: str | None = None
     resource_id: str = ""
     version: str = ""
+    onboarding: str = ""
+
+
+class EgressCheck(StrEnum):
+    """What is done about a cluster's way out to Azure before it is connected."""
+
+    OFF = "off"
+    """It is not looked at."""
+    ON = "on"
+    """A way that is found closed refuses the connect; a look that could not be taken is a warning."""
+    STRICT = "strict"
+    """A look that could not be taken refuses the connect too."""
+
+
+class Endpoint(Value):
+    """An address that the agents call over TLS."""
+
+    host: str
+    port: int = 443
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
 
 
 class ConnectAction(StrEnum):

@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from edge.errors import ConnectRefused
 from edge.model.arc import AgentsFound, AgentsOnCluster, ArcTarget, ConnectAction, ConnectedCluster
+from edge.model.base import Value
 from edge.policy.arc_keys import public_key_of
 
 __all__ = [
+    "NO_TRACES",
     "ONBOARDING_TAG",
+    "Traces",
     "decide_connect",
     "home_elsewhere",
     "is_unfinished",
+    "made_by",
     "onboarding_tags",
     "public_key_of",
     "refuse_if_told",
 ]
 
 
+class Traces(Value):
+    """What is known of whose agents and resource are, beyond their keys.
+
+    `elsewhere`: the agents say that they belong to another connected cluster, and that one exists (`home_elsewhere`).
+    `unfinished`: the resource was made by this very onboarding, and no agent ever called in as it (`is_unfinished`).
+    `earlier`: the resource was made by an earlier onboarding of the same device (`made_by`). `marked`: the agents, or
+    what is left of them, were put there by this onboarding or an earlier one of the same device.
+    """
+
+    elsewhere: bool = False
+    unfinished: bool = False
+    earlier: bool = False
+    marked: bool = False
+
+
+NO_TRACES = Traces()
+
+
 def decide_connect(
-    agents: AgentsOnCluster,
-    cluster_key: str | None,
-    resource: ConnectedCluster | None,
-    *,
-    elsewhere: bool = False,
-    unfinished: bool = False,
+    agents: AgentsOnCluster, cluster_key: str | None, resource: ConnectedCluster | None, known: Traces = NO_TRACES
 ) -> ConnectAction:
-    """The decision table.
+    """The decision table: six rows by agents and resource, and before them what is ours and only half there.
 
     `cluster_key` is the public key of the agents on the cluster, `resource` the connected cluster under the name that
-    is wanted. `elsewhere`: the agents say that they belong to another connected cluster, and that one exists
-    (`home_elsewhere`). `unfinished`: the resource was made by this very onboarding, and no agent ever called in as it
-    (`is_unfinished`). It would not have been made over agents of somebody else, so what is on the cluster is ours too:
-    unless those agents hold the resource's key, agents and resource are deleted and the connect goes on as new.
+    is wanted. A resource of this onboarding in which no agent ever called would not have been made over agents of
+    somebody else, so what is on the cluster is ours too: unless those agents hold its key, both are deleted and the
+    connect goes on as new. So are leftovers of agents of ours without a resource, and, when a device comes back after a
+    reset, the resource of its earlier life: its agents are gone or are known to be ours.
     """
-    if elsewhere:
+    if known.elsewhere:
         return ConnectAction.REFUSE_ELSEWHERE
-    if resource is not None and unfinished:
-        keep = agents is AgentsOnCluster.PRESENT and cluster_key == resource.public_key
+    if _is_ours_to_clean(agents, resource, known):
+        keep = agents is AgentsOnCluster.PRESENT and resource is not None and cluster_key == resource.public_key
         return ConnectAction.REUSE_KEY if keep else ConnectAction.CLEAN_THEN_NEW
     if agents is AgentsOnCluster.PRESENT_WITHOUT_CONFIG:
         return ConnectAction.REFUSE_BROKEN
     if agents is AgentsOnCluster.ABSENT:
         return ConnectAction.NEW if resource is None else ConnectAction.REFUSE_NAME_TAKEN
     return _with_agents(cluster_key, resource)
+
+
+def _is_ours_to_clean(agents: AgentsOnCluster, resource: ConnectedCluster | None, known: Traces) -> bool:
+    if resource is None:
+        return known.marked and agents is not AgentsOnCluster.ABSENT
+    if known.unfinished:
+        return True
+    return known.earlier and (known.marked or agents is AgentsOnCluster.ABSENT)
 
 
 def _with_agents(cluster_key: str | None, resource: ConnectedCluster | None) -> ConnectAction:
@@ -68,6 +95,11 @@ def is_unfinished(resource: ConnectedCluster | None, work: str) -> bool:
     if resource is None or resource.tags.get(ONBOARDING_TAG) != work:
         return False
     return resource.certificate_expires is None
+
+
+def made_by(resource: ConnectedCluster | None, works: Collection[str]) -> bool:
+    """Whether one of these onboardings made the resource, by its tag. What is not, is never deleted after a failure."""
+    return resource is not None and resource.tags.get(ONBOARDING_TAG) in works
 
 
 def home_elsewhere(agents: AgentsFound, target: ArcTarget) -> ArcTarget | None:

@@ -12,6 +12,9 @@ AGENT_NAMESPACE = "azure-arc"
 CONFIG_MAP = "azure-clusterconfig"
 KEY_SECRET = "azure-arc-connect-privatekey"  # noqa: S105 - the name of a Secret
 KEY_FIELD = "privateKey"
+MARK = "edge-platform.io/onboarding"
+"""Annotation on the release's namespace: the onboarding that installs the agents. Written before anything of them is,
+so that what a try that was cut off leaves behind is known to be ours, also when its resource in Azure is gone."""
 CRD_GROUPS = frozenset({"arc.azure.com", "clusterconfig.azure.com"})
 """API groups of the agents' CustomResourceDefinitions. Helm leaves those behind when it uninstalls."""
 
@@ -40,6 +43,15 @@ def agent_values(
             "onboardingPrivateKey": private_key,
         },
         "systemDefaultValues": {"spnOnboarding": False, "clusterconnect-agent": {"enabled": True}},
+    }
+
+
+def marked_namespace(work: str) -> dict[str, Any]:
+    """The release's namespace with the mark of an onboarding."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": RELEASE_NAMESPACE, "annotations": {MARK: work}},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from edge.model.arc import ClusterPlatform
@@ -14,6 +15,11 @@ ARCHITECTURES = frozenset({"amd64", "arm64"})
 """The agents' images exist for these."""
 OLDEST = (1, 25)
 """The agents are not tested on older versions of Kubernetes."""
+
+MOST_SKEW = timedelta(minutes=5)
+"""Tokens and certificates are refused when clocks are further apart; Entra ID allows five minutes, as Kerberos does."""
+SLOWEST_S = 5.0
+"""Helm and the agents make hundreds of requests; an API server this slow lets their time-outs run out."""
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
@@ -69,6 +75,46 @@ def _node_causes(nodes: Sequence[KubeObject]) -> Iterable[Cause]:
             "None of the nodes that could run the agents is Ready and schedulable",
             "Look at `kubectl describe nodes`; uncordon one or wait",
         )
+
+
+def fitting_nodes(nodes: Sequence[KubeObject]) -> tuple[KubeObject, ...]:
+    """The nodes that could run the agents: Linux, of an architecture they exist for, Ready and schedulable."""
+    return tuple(
+        node
+        for node in nodes
+        if _label(node, "kubernetes.io/os") in {"linux", ""}
+        and _label(node, "kubernetes.io/arch") in ARCHITECTURES
+        and _takes_pods(node)
+    )
+
+
+def clock_causes(cluster: datetime | None, azure: datetime) -> tuple[Cause, ...]:
+    """Whether the cluster's clock is too far from Azure's; nothing is said of a clock that nobody told (None)."""
+    skew = (cluster - azure) if cluster is not None else timedelta()
+    if abs(skew) <= MOST_SKEW:
+        return ()
+    side = "ahead of" if skew > timedelta() else "behind"
+    return (
+        _cause(
+            "arc-clock-skew",
+            f"The cluster's clock is {abs(skew).total_seconds():.0f} s {side} Azure's (at most {MOST_SKEW.seconds} s)",
+            "Set the site's clock, best by NTP: Azure refuses tokens and certificates of another time",
+        ),
+    )
+
+
+def latency_causes(answer_s: float, time_out_s: float) -> tuple[Cause, ...]:
+    """Whether the API server answers fast enough; `answer_s` is the quickest of a few answers."""
+    if answer_s <= SLOWEST_S:
+        return ()
+    return (
+        _cause(
+            "arc-api-server-slow",
+            f"The API server takes {answer_s:.1f} s for a small answer "
+            f"(at most {SLOWEST_S:g} s; the time-out is {time_out_s:g} s)",
+            "Look at the link to the site and at the load of its control plane",
+        ),
+    )
 
 
 def _takes_pods(node: KubeObject) -> bool:

@@ -23,7 +23,7 @@ from edge.clients.oci import ChartRef, pull_chart
 from edge.errors import InvalidInput, NotFound, NotYet, OperationFailed, SiteUnreachable
 from edge.model.arc import AgentsOnCluster, ArcTarget, ConnectAction, ConnectedCluster
 from edge.model.kube import ObjectRef
-from edge.policy.arc import decide_connect, home_elsewhere, is_unfinished, onboarding_tags
+from edge.policy.arc import Traces, decide_connect, home_elsewhere, is_unfinished, onboarding_tags
 from edge.policy.arc_agents import agent_values, cloud_of
 from edge.policy.arc_keys import public_key_of
 from edge.policy.arc_precheck import platform_of, precheck
@@ -48,8 +48,10 @@ class Connect:
             agents.state,
             agents.public_key,
             resource,
-            elsewhere=home is not None and self.arc.get(home) is not None,
-            unfinished=is_unfinished(resource, self.work),
+            Traces(
+                elsewhere=home is not None and self.arc.get(home) is not None,
+                unfinished=is_unfinished(resource, self.work),
+            ),
         )
 
     def put(self, private_key: str) -> ConnectedCluster:
@@ -64,8 +66,8 @@ class Connect:
         platform = platform_of(list(self.site.list("v1", "Node")))
         values = agent_values(self.target, cluster, private_key, platform, cloud_of(self.arc.endpoint))
         values["systemDefaultValues"]["image"] = {"tag": image_tag}
-        chart = self.arc.agents_chart(self.target.location)
-        return install_arc_agents(self.kubeconfig, chart, values, within_s=within_s, ca_file=self.lab.ca_file)
+        archive = pull_chart(self.arc.agents_chart(self.target.location), ca_file=self.lab.ca_file)
+        return install_arc_agents(self.kubeconfig, archive, values, within_s=within_s)
 
     def whole(self) -> ConnectedCluster:
         key = new_key(2048)

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from edge.errors import ConnectRefused, InvalidInput
 from edge.model.arc import AgentsFound, AgentsOnCluster, ArcTarget, ClusterPlatform, ConnectAction, ConnectedCluster
 from edge.policy.arc import (
+    Traces,
     decide_connect,
     home_elsewhere,
     is_unfinished,
@@ -61,12 +62,12 @@ def test_the_decision_table(
 def test_what_this_onboarding_left_unfinished_does_not_block_its_next_try(
     agents: AgentsOnCluster, key: str | None, resource: ConnectedCluster, action: ConnectAction
 ) -> None:
-    assert decide_connect(agents, key, resource, unfinished=True) is action
+    assert decide_connect(agents, key, resource, Traces(unfinished=True)) is action
 
 
 @pytest.mark.parametrize("resource", [pytest.param(None, id="name free"), pytest.param(cluster(), id="name taken")])
 def test_agents_of_another_connected_cluster_are_never_taken(resource: ConnectedCluster | None) -> None:
-    assert decide_connect(PRESENT, "key", resource, elsewhere=True) is ConnectAction.REFUSE_ELSEWHERE
+    assert decide_connect(PRESENT, "key", resource, Traces(elsewhere=True)) is ConnectAction.REFUSE_ELSEWHERE
 
 
 def test_an_unfinished_resource_is_ours_by_its_tag_and_was_never_connected() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.lab.kube.quantity import parse, text
+from edge.policy.quantity import parse, text
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ class AzureApp:
             route, names = self._router.find(request)
             fault = self._admit(route, request, names)
             if fault is not None and fault.kind == "silent":
+                if fault.acts:
+                    self._run(route, request, names, None)
                 await _until_gone(receive)
                 return
             answer = self._run(route, request, names, fault)

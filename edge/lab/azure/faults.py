@@ -16,7 +16,8 @@ class AzureFault(Value):
 
     `method` and `path` (a glob over the whole path, case-insensitive) say which requests. `kind` is `refuse` (an answer
     with `status`), `fail` (the request is accepted, and the operation it starts ends in Failed) or `silent` (no answer
-    until the caller gives up). `retry_after` is seconds, for refusals that carry it.
+    until the caller gives up; with `acts` Azure did what it was asked all the same). `retry_after` is seconds, for
+    refusals that carry it.
     """
 
     kind: Literal["refuse", "fail", "silent"]
@@ -27,6 +28,7 @@ class AzureFault(Value):
     code: str = "InternalServerError"
     message: str = "The lab was told to fail here."
     retry_after: int | None = Field(default=None, ge=0)
+    acts: bool = False
 
     def fits(self, method: str, path: str) -> bool:
         """Whether a request is one of those meant."""

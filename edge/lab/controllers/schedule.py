@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from edge.lab.controllers.home import CLAIMS_TYPE, NODES_TYPE, PODS_TYPE, Home, merge_conditions
-from edge.lab.kube import quantity
 from edge.lab.kube.store import Obj
 from edge.lab.weather import FaultKind
+from edge.policy import quantity
 
 Room = dict[str, int]
 """Thousandths of cores, bytes and pods: whole numbers, so that forty times 100m is 4."""

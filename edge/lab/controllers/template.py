@@ -8,7 +8,8 @@ value's type, and its key is left out when there is no value.
 entry, `index` its number, and `was` the entry of the same name at the second path; without entries the key is left out.
 `{$containers: VALUE}` is that for a pod's containers, with the fields every container status has.
 
-Words: `now` (RFC 3339), `ip` (a fresh pod address), `host_ip` (the address of the object's node), `load_balancer_ip`.
+Words: `now` (RFC 3339), `ip` (a fresh pod address), `host_ip` (the address of the object's node), `load_balancer_ip`,
+`egress` (inside `$each`: which of the endpoints in the container's EDGE_ENDPOINTS it reaches, a line each).
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class Surroundings(Protocol):
 
     def host_ip(self, obj: Mapping[str, Any]) -> str:
         """The address of the node the object is bound to."""
+        ...
+
+    def egress(self, container: Mapping[str, Any]) -> str:
+        """What a container finds that looks for its way out."""
         ...
 
 
@@ -143,6 +148,7 @@ def _value(path: str) -> Filler:
         "host_ip": lambda context: context.around.host_ip(context.obj),
         "item": lambda context: context.item,
         "index": lambda context: context.index,
+        "egress": lambda context: context.around.egress(context.item),
     }
     if path in words:
         return words[path]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from edge.lab.kube import quantity
 from edge.lab.kube.errors import forbidden
 from edge.lab.kube.resources import PODS, ResourceType, builtin
 from edge.lab.kube.store import Obj, SiteStore
+from edge.policy import quantity
 
 CLAIMS = ("", "persistentvolumeclaims")
 

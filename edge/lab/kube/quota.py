@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from edge.lab.kube import quantity
 from edge.lab.kube.errors import forbidden
 from edge.lab.kube.resources import PODS, ResourceType, builtin
 from edge.lab.kube.store import Event, Obj, SiteStore
+from edge.policy import quantity
 
 Usage = dict[str, Decimal]
 QUOTAS = ("", "resourcequotas")

@@ -1,0 +1,58 @@
+"""Which addresses the Arc agents must reach from the cluster, cloud by cloud.
+
+The table holds what Microsoft's page "Azure Arc-enabled Kubernetes network requirements" lists, as far as a name is
+fixed. The wildcards of that list (`*.his.arc…`, `*.servicebus…`, `*.data.mcr…`) name no host that could be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from edge.model.arc import Endpoint
+from edge.policy.arc_agents import data_plane_of
+
+_KNOWN = {
+    "management.azure.com": (
+        "login.microsoftonline.com",
+        "mcr.microsoft.com",
+        "gbl.his.arc.azure.com",
+        "guestnotificationservice.azure.com",
+    ),
+    "management.usgovcloudapi.net": (
+        "login.microsoftonline.us",
+        "mcr.microsoft.com",
+        "gbl.his.arc.azure.us",
+        "guestnotificationservice.azure.us",
+    ),
+    "management.chinacloudapi.cn": (
+        "login.chinacloudapi.cn",
+        "mcr.azk8s.cn",
+        "gbl.his.arc.azure.cn",
+        "guestnotificationservice.azure.cn",
+    ),
+}
+
+
+def endpoints_of(endpoint: str, location: str, named: Iterable[str] = ()) -> tuple[Endpoint, ...]:
+    """The addresses for the cloud whose Resource Manager is at `endpoint`, each once and in order.
+
+    `named` are URLs or `host:port` texts that the cloud itself names: all that is known of a private cloud, and nothing
+    that a public one needs. What names no host is left out.
+    """
+    manager = read_endpoint(endpoint)
+    if manager is None:
+        return ()
+    known = _KNOWN.get(manager.host)
+    texts = named if known is None else (data_plane_of(endpoint, location), *known)
+    found = [manager, *filter(None, map(read_endpoint, texts))]
+    return tuple(dict.fromkeys(found))
+
+
+def read_endpoint(text: str) -> Endpoint | None:
+    """Host and port (443 unless said) of a URL, or of `host`, `host:port` and `host/path`; None without a host."""
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        return Endpoint(host=parts.hostname.lower(), port=parts.port or 443) if parts.hostname else None
+    except ValueError:
+        return None
