@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
+from edge.cli import device_pcrs
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.model.device import Device, DeviceClaim, DeviceState
 
 app = typer.Typer(help="Devices.")
+app.command("pcrs")(device_pcrs.show_pcrs)
 
 State = Annotated[DeviceState | None, typer.Option("--state", help="Only devices in this state.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only devices of this tenant.")]

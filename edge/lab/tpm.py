@@ -9,17 +9,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from edge.errors import InvalidInput
-from edge.lab.ca import Authority
+from edge.lab.ca import Authority, write_secret
 from edge.model.device import Attestation
 from edge.policy.tpm import qualifying_data
 from edge.policy.tpm_credential import coordinate, integrity, kdfe, oaep, unprotect
@@ -66,6 +69,31 @@ class SoftTpm:
         ek: EkPrivate = rsa.generate_private_key(65537, 2048) if with_rsa else ec.generate_private_key(ec.SECP256R1())
         certificate = endorsement_certificate(maker, ek.public_key(), serial)
         return cls(ek, certificate, ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def open(cls, stem: Path, maker: Authority, serial: str) -> SoftTpm:
+        """The TPM whose keys are kept at `<stem>.ek.key`, `.ek.crt` and `.ak.key`; a new one when there is none.
+
+        Raises InvalidInput when the files are broken. Its PCRs are those of a machine that was just switched on.
+        """
+        ek_file, certificate_file, ak_file = (Path(f"{stem}.{end}") for end in ("ek.key", "ek.crt", "ak.key"))
+        if not certificate_file.exists():
+            made = cls.made_by(maker, serial)
+            write_secret(ek_file, _pem(made._ek))
+            write_secret(ak_file, _pem(made._ak))
+            certificate_file.write_text(made.ek_certificate)
+            return made
+        ek, ak = _load(ek_file), _load(ak_file)
+        if not isinstance(ek, EkPrivate) or not isinstance(ak, ec.EllipticCurvePrivateKey):
+            raise InvalidInput("The TPM's keys are of a kind that it has not", file=ek_file)
+        return cls(ek, certificate_file.read_text(), ak)
+
+    def boot(self, measured: Mapping[int, Sequence[bytes]]) -> None:
+        """Switch on and measure a boot chain: per PCR what is measured, in order."""
+        self.reset()
+        for index, parts in measured.items():
+            for part in parts:
+                self.extend(index, part)
 
     def extend(self, index: int, measured: bytes) -> None:
         """Extend a PCR by the SHA-256 of what was measured, as a boot chain does."""
@@ -179,6 +207,17 @@ def _inner(text: str, part: str) -> bytes:
     content = reader.sized(1024)
     reader.end()
     return content
+
+
+def _pem(key: EkPrivate) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _load(file: Path) -> object:
+    try:
+        return load_pem_private_key(file.read_bytes(), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise InvalidInput("The TPM's key cannot be read", file=file) from error
 
 
 def _text(content: bytes) -> str:

@@ -15,9 +15,9 @@ from edge.model.admission import Challenge, Trust
 from edge.model.device import Attestation
 from edge.model.identity import Refusal
 from edge.policy.tpm_ek import check_maker, read_ek, untrusted
-from edge.policy.tpm_key import AkPublic, read_ak
-from edge.policy.tpm_pcrs import check_digest, fitting_reference, read_pcrs
-from edge.policy.tpm_quote import check_signature, read_quote
+from edge.policy.tpm_key import read_ak
+from edge.policy.tpm_pcrs import Pcrs, check_digest, fitting_reference, read_pcrs
+from edge.policy.tpm_quote import Quote, check_signature, read_quote
 from edge.policy.tpm_wire import decode, invalid, refused
 
 
@@ -44,8 +44,22 @@ def check_attestation(  # noqa: PLR0913 - each is evidence of another source
     if ek_fingerprint and not _same(ek.fingerprint, ek_fingerprint):
         raise untrusted("The endorsement key is another TPM's than the one that the owner's voucher names")
     nonce = _check_bound(attestation, (ek.fingerprint, ak.name.hex()), challenge)
-    pcrs = _check_quote(attestation, ak, nonce)
+    quote, pcrs = quoted(attestation)
+    if not hmac.compare_digest(quote.extra_data, qualifying_data(nonce)):
+        raise invalid("The quote was made for another challenge")
     return fitting_reference(pcrs, trust.policy.boot_references, model=model)
+
+
+def quoted(attestation: Attestation) -> tuple[Quote, Pcrs]:
+    """The quote and the PCR values that it covers, once its signature and digest hold.
+
+    Whose attestation key signed it is another question. Raises IdentityRefused (`attestation-invalid`).
+    """
+    ak, content = read_ak(attestation.ak_public), decode(attestation.quote, "quote")
+    check_signature(attestation.signature, content, ak)
+    quote, pcrs = read_quote(content), read_pcrs(attestation.pcrs)
+    check_digest(quote, pcrs, hash_alg=ak.hash_alg)
+    return quote, pcrs
 
 
 def qualifying_data(nonce: str) -> bytes:
@@ -69,17 +83,6 @@ def _check_bound(attestation: Attestation, keys: tuple[str, str], challenge: Cha
     if not _same(attestation.activation, challenge.activation):
         raise invalid("The TPM did not recover the challenge's secret: the attestation key is not proven to be in it")
     return challenge.nonce
-
-
-def _check_quote(attestation: Attestation, ak: AkPublic, nonce: str) -> dict[tuple[str, int], bytes]:
-    content = decode(attestation.quote, "quote")
-    check_signature(attestation.signature, content, ak)
-    quote = read_quote(content)
-    if not hmac.compare_digest(quote.extra_data, qualifying_data(nonce)):
-        raise invalid("The quote was made for another challenge")
-    pcrs = read_pcrs(attestation.pcrs)
-    check_digest(quote, pcrs, hash_alg=ak.hash_alg)
-    return pcrs
 
 
 def _same(told: str, known: str) -> bool:

@@ -62,6 +62,15 @@ def fitting_reference(pcrs: Pcrs, references: Sequence[PcrReference], *, model: 
     return nearest
 
 
+def as_reference(name: str, model: str, pcrs: Pcrs, *, only: Sequence[int] = ()) -> PcrReference:
+    """These values as a reference set; `only` names the PCRs to keep (empty: all)."""
+    banks: dict[str, dict[str, tuple[str, ...]]] = {}
+    for (bank, index), value in sorted(pcrs.items()):
+        if not only or index in only:
+            banks.setdefault(bank, {})[str(index)] = (value.hex(),)
+    return PcrReference(name=name, model=model, pcrs=banks)
+
+
 def _differing(pcrs: Pcrs, reference: PcrReference) -> Iterable[str]:
     for bank, allowed in sorted(reference.pcrs.items()):
         for index, values in sorted(allowed.items(), key=lambda item: item[0].zfill(2)):
