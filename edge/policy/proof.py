@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from edge.errors import IdentityRefused, InvalidInput
-from edge.model.device import Proof, Registration
+from edge.model.device import Endorsement, Proof, Registration
 from edge.policy.identity import key_fingerprint
 
 _CURVES: Final = {
@@ -50,12 +50,15 @@ def claim_key(registration: Registration) -> str:
 
 def _holds(registration: Registration) -> bool:
     proof = registration.proof
-    if proof is None:
-        return False
+    return proof is not None and vouched(registration.certificate, registration, proof, proof.nonce)
+
+
+def vouched(certificate: str, registration: Registration, word: Proof | Endorsement, nonce: str) -> bool:
+    """Whether the key of a certificate (PEM, leaf first) signed this registration over the nonce."""
     try:
-        key = x509.load_pem_x509_certificates(registration.certificate.encode())[0].public_key()
-        signature = base64.b64decode(proof.signature, validate=True)
-        _verify(key, signature, signed_bytes(registration, proof.nonce), proof.algorithm)
+        key = x509.load_pem_x509_certificates(certificate.encode())[0].public_key()
+        signature = base64.b64decode(word.signature, validate=True)
+        _verify(key, signature, signed_bytes(registration, nonce), word.algorithm)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
