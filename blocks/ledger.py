@@ -18,11 +18,14 @@ class EdgeLedger(Block):
     _block_type_slug = "edge-ledger"
 
     url: SecretStr = Field(description="SQLAlchemy URL of a SQLite file or a PostgreSQL database.")
+    claim_s: float = Field(
+        default=100.0, ge=1, description="Seconds after which a run that does not renew its claims is taken for dead."
+    )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The ledger that `EDGE_LEDGER_URL` names."""
-        return cls(url=SecretStr(settings.ledger))
+        return cls(url=SecretStr(settings.ledger), claim_s=settings.claim_s)
 
     def client(self) -> Ledger:
         """Open the ledger, bringing its tables up to date."""

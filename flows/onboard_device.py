@@ -8,15 +8,19 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from edge.model.bulk import Backoff
 from edge.model.names import DeviceId
 from edge.model.outcome import Outcome, Status
-from edge.policy.groups import in_groups
+from tasks.attention import escalate
 from tasks.onboarding import onboard_devices
-from tasks.onboarding_job import holding_batch, open_onboarding, settle_batch
+from tasks.onboarding_claim import holding_batch, settle_batch
+from tasks.onboarding_job import open_onboarding
+from tasks.onboarding_rounds import Rounds
 from tasks.report import OnboardingReport
 from tasks.runner import threads
 
-MAX_THREADS = 16
+MAX_THREADS = 32
+"""They wait for Azure most of the time. How many connect at once over all runs is a limit on the server."""
 
 
 @flow(name="onboard-device", task_runner=threads(MAX_THREADS), persist_result=False)
@@ -30,7 +34,8 @@ def onboard_device(
 ) -> State[Any]:
     """Let registered devices in: identity, assignment, Azure Arc, baseline, verification.
 
-    Started again for the same devices, it goes on where it was and leaves alone who is in or quarantined.
+    Started again for the same devices, it goes on where it was and leaves alone who is in or quarantined. What fails
+    for a reason that may pass is tried again; what still fails is taken up later by `retry-onboarding`.
 
     Args:
         devices: Ids of devices whose registration is stored.
@@ -42,11 +47,14 @@ def onboard_device(
     """
     blocks = {"ledger": ledger, "credentials": credentials, "admission": admission, "arc": arc}
     with open_onboarding(blocks) as job, holding_batch(job, batch) as taken:
-        report = OnboardingReport(len(devices))
-        futures = [onboard_devices.submit(job, group) for group in in_groups(devices)]
-        outcomes = report.follow(futures)
+        if batch and not taken:
+            return Completed(message="Another run has these registrations, or they are done with")
+        report = OnboardingReport(len(set(devices)))
+        rounds = Rounds(lambda group: onboard_devices.submit(job, group), Backoff())
+        outcomes = rounds.run(devices, report.show)
         settle_batch(job, taken)
         said = report.publish(outcomes)
+        escalate(outcomes)
     get_run_logger().info(said)
     return Failed(message=said) if _nobody_in(outcomes) else Completed(message=said)
 

@@ -6,74 +6,104 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 
-from prefect import get_run_logger, runtime, task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet
+from edge.errors import ConnectRefused, EdgeError, IdentityRefused, NotYet, WriteConflict
 from edge.model.device import Device, DeviceState
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.site import Site, SiteState
-from edge.model.step import Detail
-from edge.policy.onboarding import onboarding_work
+from edge.model.step import Detail, StepState
+from edge.policy.onboarding import attempt_key, onboarding_work
 from tasks.admission import OPEN, assigned, identify, record_site, rightful
 from tasks.baseline import apply_baseline, verify_baseline
 from tasks.onboarding_job import OnboardingJob
-from tasks.retry import DELAY_S, RETRIES, only_transient
 
+BUSY_S = 3.0
+"""How long to wait before looking again at a device on which another run works, in seconds."""
 
-@task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=DELAY_S,
-    retry_condition_fn=only_transient,
-    task_run_name="onboard {devices[0]}",
+LEAVING = (DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED)
+_LEFT_ALONE = Cause(
+    code="decommissioned",
+    message="The device is being decommissioned, or is; it is left alone",
+    remedy="A new voucher and a new registration bring it back",
 )
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, task_run_name="onboard {devices[0]}")
 def onboard_devices(job: OnboardingJob, devices: tuple[str, ...]) -> list[Outcome]:
     """Let these devices in, one after the other. A device that may not come in is an outcome, not an exception.
 
-    Raises Transient while there are tries left and a device failed for a reason that may pass; who ended stays so.
+    Each is tried once; who tries again, and when, is the run's business (`tasks.onboarding_rounds`).
     """
-    outcomes = [_onboard(job, job.ledger.devices.get(device)) for device in devices]
-    again = [found for found in outcomes if found.cause is not None and found.cause.transient]
-    if again and runtime.task_run.run_count <= RETRIES:
-        names = ", ".join(found.subject for found in again)
-        raise NotYet(
-            "Devices will be tried again", devices=names, cause=again[0].cause.message if again[0].cause else ""
-        )
-    return outcomes
+    return [_onboard(job, device) for device in devices]
 
 
-def _onboard(job: OnboardingJob, device: Device) -> Outcome:
+def _onboard(job: OnboardingJob, device_id: str) -> Outcome:
     started = monotonic()
-    if device.state not in OPEN:
-        return Outcome(subject=device.device_id, status=_status_of(device.state))
-    device = rightful(job, device)
-    job.ledger.devices.move(device.device_id, DeviceState.ONBOARDING, expected=OPEN)
     try:
-        site = _let_in(job, device)
+        with job.holding(device_id) as held:
+            outcome = _tried(job, device_id) if held else busy(device_id)
+    except EdgeError as error:  # the ledger's own, for instance: the next try finds the device as it is
+        outcome = _failed(device_id, Status.FAILED, error)
+    return outcome.model_copy(update={"seconds": monotonic() - started})
+
+
+def busy(device_id: str) -> Outcome:
+    """Another run works on the device right now: nothing was done."""
+    error = NotYet("Another run works on this device", device=device_id)
+    error.retry_after = BUSY_S
+    return Outcome(subject=device_id, status=Status.HELD, cause=Cause.of(error))
+
+
+def _tried(job: OnboardingJob, device_id: str) -> Outcome:
+    """One try of a device that this run holds."""
+    device = job.ledger.devices.get(device_id)
+    if device.state not in OPEN:
+        return as_it_is(job, device)
+    device = rightful(job, device)
+    job.ledger.devices.move(device_id, DeviceState.ONBOARDING, expected=OPEN)
+    key, before = attempt_key(device), job.attempt(device)
+    if before is not None and before.state is StepState.DONE:  # it was let in, and somebody opened it again
+        job.ledger.steps.forget(key.work, key.subject)
+    try:
+        job.ledger.steps.once(key, partial(_let_in, job, device))
     except (IdentityRefused, ConnectRefused) as refused:
-        job.ledger.devices.move(device.device_id, DeviceState.QUARANTINED, reason=str(refused))
-        return _ended(device, Status.QUARANTINED, started, refused)
+        return _ended(job, device, DeviceState.QUARANTINED, refused)
     except EdgeError as error:
-        job.ledger.devices.move(device.device_id, DeviceState.FAILED, reason=str(error))
-        return _ended(device, Status.FAILED, started, error)
-    job.ledger.devices.move(device.device_id, DeviceState.CONNECTED, site=site.name, tenant=site.tenant)
-    return _ended(device, Status.SUCCEEDED, started)
+        return _ended(job, device, DeviceState.FAILED, error)
+    return Outcome(subject=device_id, status=Status.SUCCEEDED)
 
 
-def _status_of(state: DeviceState) -> Status:
-    return Status.QUARANTINED if state is DeviceState.QUARANTINED else Status.SUCCEEDED
+def as_it_is(job: OnboardingJob, device: Device) -> Outcome:
+    """How a device did on which nothing is to be done."""
+    if device.state in LEAVING:
+        return Outcome(subject=device.device_id, status=Status.HELD, cause=_LEFT_ALONE)
+    if device.state is DeviceState.CONNECTED:
+        return Outcome(subject=device.device_id, status=Status.SUCCEEDED)
+    attempt = job.attempt(device)
+    cause = (attempt.cause if attempt else None) or Cause(code=IdentityRefused.code, message=device.reason)
+    return Outcome(subject=device.device_id, status=Status.QUARANTINED, cause=cause)
 
 
-def _ended(device: Device, status: Status, started: float, error: EdgeError | None = None) -> Outcome:
-    if error is not None:
-        get_run_logger().warning("%s: %s", device.device_id, error)
-    cause = Cause.of(error) if error else None
-    return Outcome(subject=device.device_id, status=status, cause=cause, seconds=monotonic() - started)
+def _ended(job: OnboardingJob, device: Device, state: DeviceState, error: EdgeError) -> Outcome:
+    """Put on record how a try failed, unless the device is no longer this run's to speak for."""
+    if not job.holds(device.device_id):
+        return busy(device.device_id)
+    try:
+        job.ledger.devices.move(device.device_id, state, reason=str(error), expected=(DeviceState.ONBOARDING,))
+    except WriteConflict:  # an operator was quicker: what they made of it counts
+        return as_it_is(job, job.ledger.devices.get(device.device_id))
+    quarantined = state is DeviceState.QUARANTINED
+    return _failed(device.device_id, Status.QUARANTINED if quarantined else Status.FAILED, error)
 
 
-def _let_in(job: OnboardingJob, device: Device) -> Site:
+def _failed(device_id: str, status: Status, error: EdgeError) -> Outcome:
+    get_run_logger().warning("%s: %s", device_id, error)
+    return Outcome(subject=device_id, status=status, cause=Cause.of(error))
+
+
+def _let_in(job: OnboardingJob, device: Device) -> Detail:
     """The steps in their order; each is remembered, and none runs after one that failed."""
     step = partial(_step, job, device)
     step("identity", partial(identify, job, device))
@@ -81,13 +111,39 @@ def _let_in(job: OnboardingJob, device: Device) -> Site:
     step("assign", partial(record_site, job, device, site))
     with job.credentials.client(site.name) as client:
         if job.arc is not None:
-            arc_id = step("connect", partial(job.arc.connect, onboarding_work(device), site, client)).get("arc_id")
-            site = site.model_copy(update={"arc_id": arc_id})
+            connect = partial(job.arc.connect, onboarding_work(device), site, client, _earlier(job, device))
+            site = site.model_copy(update={"arc_id": step("connect", connect).get("arc_id")})
         step("baseline", partial(apply_baseline, client, site))
         step("verify", partial(verify_baseline, client, site))
+    return _let(job, device, site)
+
+
+def _let(job: OnboardingJob, device: Device, site: Site) -> Detail:
+    _refuse_lost(job, device)
     job.ledger.sites.update(site.name, state=SiteState.CONNECTED, arc_id=site.arc_id)
-    return site
+    job.ledger.devices.move(
+        device.device_id,
+        DeviceState.CONNECTED,
+        site=site.name,
+        tenant=site.tenant,
+        expected=(DeviceState.ONBOARDING,),
+    )
+    return {"site": site.name, "tenant": site.tenant}
 
 
 def _step(job: OnboardingJob, device: Device, name: str, effect: Callable[[], Detail]) -> Detail:
+    _refuse_lost(job, device)
     return job.ledger.steps.once(job.key(device, name), effect).detail
+
+
+def _refuse_lost(job: OnboardingJob, device: Device) -> None:
+    """Stop before the next step when the device is another's by now: another run's, or an operator's."""
+    state = job.ledger.devices.get(device.device_id).state
+    if state is not DeviceState.ONBOARDING or not job.holds(device.device_id):
+        raise WriteConflict("The device is no longer this run's to work on", device=device.device_id, state=state)
+
+
+def _earlier(job: OnboardingJob, device: Device) -> list[str]:
+    """Earlier onboardings of the same device: under other certificates, or in earlier lives."""
+    known = {record.key.work for record in job.ledger.steps.fleet(f"onboarding:{device.device_id}:")}
+    return sorted(known - {onboarding_work(device)})

@@ -1,11 +1,11 @@
-"""What one run of onboarding works with: its blocks, its ledger, and the batch of registrations that it took."""
+"""What one run of onboarding works with: its blocks, its ledger, and the name under which it holds devices."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from uuid import uuid4
 
 from prefect import runtime
 
@@ -14,19 +14,11 @@ from blocks.arc import ArcSubscription
 from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
-from edge.errors import Transient
 from edge.ledger import Ledger
 from edge.model.device import Device
-from edge.model.event import EventKey
-from edge.model.step import StepKey
-from edge.policy.onboarding import onboarding_work
+from edge.model.step import StepKey, StepRecord
+from edge.policy.onboarding import attempt_key, lease_name, onboarding_work
 from tasks.arc import ArcConnection
-
-RENEW_S = 20.0
-"""How often a run says that it still works on the registrations it took, in seconds."""
-
-STALE_AFTER = timedelta(seconds=100)
-"""A run that has not said so for this long is taken for dead. The gateway waits a little longer (`reclaim_after_s`)."""
 
 
 class OnboardingJob:
@@ -38,8 +30,12 @@ class OnboardingJob:
         credentials: SiteCredentials,
         admission: DeviceAdmission,
         arc: ArcConnection | None,
+        claim_s: float = 100.0,
     ) -> None:
         self.ledger = ledger
+        self.holder = f"{runtime.flow_run.id}/{uuid4()}"
+        """A process's own: a run that Prefect starts again is another holder than its dead self."""
+        self.lasting = timedelta(seconds=claim_s)
         self.credentials = credentials
         self.trusted = admission.anchors()
         self.rules = admission.assignment_rules()
@@ -48,6 +44,27 @@ class OnboardingJob:
     def key(self, device: Device, step: str) -> StepKey:
         """The step's key, the same on every try."""
         return StepKey(work=onboarding_work(device), subject=device.device_id, step=step)
+
+    @contextmanager
+    def holding(self, device_id: str) -> Iterator[bool]:
+        """Hold a device meanwhile; False when another run works on it right now."""
+        name = lease_name(device_id)
+        held = self.ledger.leases.take(name, by=self.holder, lasting=self.lasting)
+        try:
+            yield held
+        finally:
+            if held:
+                self.ledger.leases.drop(name, by=self.holder)
+
+    def holds(self, device_id: str) -> bool:
+        """Whether the device is still this run's: a process that stood still for long may have lost it."""
+        return self.ledger.leases.holds(lease_name(device_id), by=self.holder)
+
+    def attempt(self, device: Device) -> StepRecord | None:
+        """How often the device was tried with its certificate, and how the last try ended; None: never."""
+        key = attempt_key(device)
+        records = self.ledger.steps.records(key.work, key.subject)
+        return records[0] if records else None
 
 
 @contextmanager
@@ -62,40 +79,6 @@ def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
     arc = ArcConnection(subscription, credentials) if subscription.used else None
     if arc is not None:
         arc.prepare()
-    with load(EdgeLedger, blocks["ledger"]).client() as ledger:
-        yield OnboardingJob(ledger, credentials, admission, arc)
-
-
-@contextmanager
-def holding_batch(job: OnboardingJob, batch: str, *, renew_s: float = RENEW_S) -> Iterator[tuple[EventKey, ...]]:
-    """Take the batch's registrations for this run, so that the gateway does not send them again while it is alive.
-
-    The claim is renewed every `renew_s` seconds. A run that is killed renews no more, and the gateway sends what it
-    held again.
-    """
-    if not batch:
-        yield ()
-        return
-    by, over = str(runtime.flow_run.id), threading.Event()
-    taken = job.ledger.inbox.claim(batch, by=by, stale_before=datetime.now(UTC) - STALE_AFTER)
-    renewing = threading.Thread(target=_renew, args=(job.ledger, batch, by, over, renew_s), daemon=True)
-    renewing.start()
-    try:
-        yield tuple(event.key for event in taken)
-    finally:
-        over.set()
-        renewing.join()
-
-
-def _renew(ledger: Ledger, batch: str, by: str, over: threading.Event, renew_s: float) -> None:
-    while not over.wait(renew_s):
-        try:
-            ledger.inbox.renew(batch, by=by)
-        except Transient:  # the next time will do: several may be missed
-            continue
-
-
-def settle_batch(job: OnboardingJob, taken: tuple[EventKey, ...]) -> None:
-    """The batch's registrations are done with: each device's state says how it ended."""
-    if taken:
-        job.ledger.inbox.mark_handled(taken)
+    memory = load(EdgeLedger, blocks["ledger"])
+    with memory.client() as ledger:
+        yield OnboardingJob(ledger, credentials, admission, arc, memory.claim_s)

@@ -9,11 +9,17 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.futures import PrefectFuture, as_completed
 
-from edge.model.outcome import Outcome
+from edge.model.outcome import Outcome, Status
 from edge.model.rollout import RolloutState, Wave
+from edge.policy.bulk import summary_markdown
 from tasks.waves import WavesJob
 
 EVERY_S = 2.0
@@ -92,29 +98,42 @@ class OnboardingReport:
     def __init__(self, total: int) -> None:
         self.progress = Progress("onboarding", total)
 
-    def follow(self, futures: Sequence[PrefectFuture[list[Outcome]]]) -> list[Outcome]:
-        """Wait for the tasks and show how far they are; answers how each device did."""
-        outcomes: list[Outcome] = []
-        for future in as_completed(list(futures)):
-            outcomes.extend(future.result())
-            if self.progress.is_due:
-                self.progress.show(len(outcomes))
-        return outcomes
+    def show(self, done: int) -> None:
+        """Say how many devices have ended, when it is time to."""
+        if self.progress.is_due:
+            self.progress.show(done)
 
     def publish(self, outcomes: Sequence[Outcome]) -> str:
-        """Write the table with a row per device; answers one sentence for the run's state."""
-        rows = [
-            {
-                "device": outcome.subject,
-                "outcome": str(outcome.status),
-                "seconds": round(outcome.seconds, 1),
-                "cause": outcome.cause.message if outcome.cause else "",
-            }
-            for outcome in outcomes
-        ]
+        """Write the table with a row per device and the summary by cause; answers one sentence for the run's state."""
+        said = f"{len(outcomes)} devices: {tally(str(outcome.status) for outcome in outcomes)}"
         self.progress.show(len(outcomes))
-        create_table_artifact(table=rows, key="onboarding-result", description="How each device did")
-        return f"{len(outcomes)} devices: {tally(str(outcome.status) for outcome in outcomes)}"
+        create_table_artifact(table=_rows(outcomes), key="onboarding-result", description="How each device did")
+        create_markdown_artifact(
+            summary_markdown(outcomes, said), key="onboarding-summary", description="What went wrong, by cause"
+        )
+        return said
+
+
+def _rows(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    """Those that are not in first, cause by cause."""
+    ordered = sorted(outcomes, key=lambda one: (one.status is Status.SUCCEEDED, _cause_name(one), one.subject))
+    return [
+        {
+            "device": outcome.subject,
+            "outcome": str(outcome.status),
+            "seconds": round(outcome.seconds, 1),
+            "cause": _cause_name(outcome),
+            "said": outcome.cause.message if outcome.cause else "",
+            "remedy": outcome.cause.remedy if outcome.cause else "",
+        }
+        for outcome in ordered
+    ]
+
+
+def _cause_name(outcome: Outcome) -> str:
+    if outcome.cause is None:
+        return ""
+    return f"{outcome.cause.code}/{outcome.cause.reason}" if outcome.cause.reason else outcome.cause.code
 
 
 def tally(words: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from edge.errors import EdgeError
+from edge.errors import EdgeError, Transient
 from edge.model.base import Value
 
 
@@ -28,6 +28,10 @@ class Cause(Value):
     message: str
     remedy: str = ""
     transient: bool = False
+    reason: str = ""
+    """Which of the ways in which this can happen, when the code has several: a `Refusal`, the codes of prechecks."""
+    retry_after_s: float | None = None
+    """Seconds after which a server asked to be tried again."""
 
     @classmethod
     def of(cls, error: EdgeError) -> Cause:
@@ -37,6 +41,8 @@ class Cause(Value):
             message=str(error),
             remedy=error.remedy,
             transient=error.transient,
+            reason=error.where.get("reason") or error.where.get("codes", ""),
+            retry_after_s=error.retry_after if isinstance(error, Transient) else None,
         )
 
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 from hashlib import sha256
 
 from edge.model.device import Device
+from edge.model.step import StepKey
 
 
 def onboarding_work(device: Device) -> str:
     """The work id of a device's onboarding: the same for the same life and certificate; another is looked at afresh."""
     certificate = sha256(device.registration.certificate.encode()).hexdigest()[:12]
     return f"onboarding:{device.device_id}:{device.generation}:{certificate}"
+
+
+def attempt_key(device: Device) -> StepKey:
+    """Under which each try of the whole onboarding is counted, with how the last one ended.
+
+    It is no step of the work itself, so that a fleet's step times are not mixed with whole tries.
+    """
+    return StepKey(work=f"attempt:{onboarding_work(device)}", subject=device.device_id, step="attempt")
+
+
+def lease_name(device_id: str) -> str:
+    """What a run holds while it works on a device."""
+    return f"device:{device_id}"
