@@ -30,9 +30,12 @@ class Firmware(Book):
         """Versions that fell back or failed on the device and were not confirmed on it later."""
         failed: set[str] = set()
         for attempt in self.attempts(device_id):
-            if attempt.component is component:
-                worked = attempt.outcome is UpdateOutcome.CONFIRMED
-                (failed.discard if worked else failed.add)(attempt.version)
+            if attempt.component is not component:
+                continue
+            if attempt.outcome is UpdateOutcome.CONFIRMED:
+                failed.discard(attempt.version)
+            elif attempt.outcome is not UpdateOutcome.SILENT:
+                failed.add(attempt.version)
         return frozenset(failed)
 
     def confirmed(self, component: Component) -> dict[str, str]:

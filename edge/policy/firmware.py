@@ -12,11 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from edge.model.device import DeviceState
+from edge.model.device import Device, DeviceState
 from edge.model.firmware import (
     Component,
     NodeReport,
     UpdatableDevice,
+    UpdateAttempt,
     UpdateOrder,
     UpdateOutcome,
     UpdatePhase,
@@ -34,7 +35,35 @@ KIND: Final = "NodeUpdate"
 _VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
 _UNDER_WAY = (UpdatePhase.PENDING, UpdatePhase.DOWNLOADING, UpdatePhase.INSTALLED, UpdatePhase.TESTING)
 
+_BLAMED = (UpdateOutcome.FELL_BACK, UpdateOutcome.FAILED)
+
 Precedence = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
+
+
+def updatable(device: Device, attempts: Sequence[UpdateAttempt], component: Component) -> UpdatableDevice:
+    """What is on record of a device that bears on an update; `attempts` are its own, oldest first.
+
+    Of what it told when it registered and what it confirmed, the newer is what it runs: it may have been reset since.
+    """
+    facts = device.registration.facts
+    current, since = (facts.os if component is Component.OS else facts.firmware), device.registered_at
+    failed: set[str] = set()
+    for attempt in attempts:
+        if attempt.component is not component:
+            continue
+        if attempt.outcome is UpdateOutcome.CONFIRMED:
+            failed.discard(attempt.version)
+            if not current or attempt.at >= since:
+                current, since = attempt.version, attempt.at
+        elif attempt.outcome in _BLAMED:
+            failed.add(attempt.version)
+    return UpdatableDevice(
+        device_id=device.device_id,
+        site=device.site,
+        state=device.state,
+        current=current,
+        failed=frozenset(failed),
+    )
 
 
 def refusal_of(order: UpdateOrder, device: UpdatableDevice) -> UpdateRefusal | None:
