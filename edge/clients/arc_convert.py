@@ -37,6 +37,7 @@ def found(resource: sdk.ConnectedCluster) -> ConnectedCluster:
         connectivity=_word(properties.connectivity_status),
         agent_version=properties.agent_version or "",
         certificate_expires=properties.managed_identity_certificate_expiration_time,
+        last_connected=properties.last_connectivity_time,
         tags=dict(resource.tags or {}),
         tenant_id=(resource.identity.tenant_id if resource.identity else None) or "",
     )

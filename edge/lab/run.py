@@ -71,6 +71,7 @@ class Lab:
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
         options = AzureOptions(agents=AgentsLook(self.world, _HOST))
         self._azure = AzureApp(clock, self._kubeconfig_for, self.layout.azure, options)
+        self.world.on_weather.append(lambda site: self._azure.contact_changed(site.name))
         self._app = LabApp(self.world, self._admin, self._azure, self._shelf)
 
     def serve(self, on_ready: Callable[[dict[str, Any]], None]) -> None:

@@ -46,6 +46,8 @@ class ConnectedCluster(Value):
     connectivity: str = ""
     agent_version: str = ""
     certificate_expires: AwareDatetime | None = None
+    last_connected: AwareDatetime | None = None
+    """When Azure last heard of the agents."""
     tags: dict[str, str] = {}
     tenant_id: str = ""
     """The Entra tenant of the cluster's identity."""

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from edge.lab.azure.clusters import TYPE as CLUSTERS
 from edge.lab.azure.clusters import Clusters, finish
 from edge.lab.azure.configurations import EXTENSIONS, FLUX, Configurations
+from edge.lab.azure.connectivity import contact_changed
 from edge.lab.azure.faults import AzureFault, Faults
 from edge.lab.azure.http import MAX_BODY, Answer, ArmFault, Request
 from edge.lab.azure.identity import PATH as IDENTITY_PATH
@@ -92,6 +94,12 @@ class AzureApp:
             "location": self.options.location,
             "env": {"IDENTITY_ENDPOINT": base_url + IDENTITY_PATH, "IDENTITY_HEADER": self._identity.header},
         }
+
+    def contact_changed(self, site: str) -> None:
+        """The way from a site's agents to Azure has just changed; to be called with each change of its weather."""
+        for resource in self._store.of_type(CLUSTERS, "/subscriptions/"):
+            if resource.body["name"] == site:
+                contact_changed(self._store, self.options, resource)
 
     def close(self) -> None:
         """Write down what has not been written yet."""

@@ -13,18 +13,40 @@ RENEW_AFTER = timedelta(days=46)
 OFFLINE_AFTER = timedelta(minutes=15)
 """Azure calls a cluster offline when it has not heard of it for this long."""
 
+_IN_CONTACT = "in_contact"
+"""Whether the agents could call at the last look."""
+
 
 def refresh(store: Store, options: AzureOptions, resource: Resource) -> None:
-    """Look at the cluster's agents, if any, and bring what the service says about the connection up to date."""
+    """Look at the cluster's agents, if any, and bring what the service says about the connection up to date.
+
+    Agents that were in contact at the last look and are now have been in contact all the time between: whatever would
+    have cut them off has its own look (`contact_changed`). So they have renewed their certificate on the way.
+    """
     if resource.properties["provisioningState"] != "Succeeded":
         return
     now = store.now()
     seen = _caller(options, resource)
-    if seen is not None and not _expired(resource, now):
-        _heard(resource, seen, now)
+    if seen is not None and resource.hidden.get(_IN_CONTACT):
+        _called(resource, now)
+    reached = seen is not None and not _expired(resource, now)
+    if seen is not None and reached:
+        _called(resource, now)
+        _told(resource, seen)
         store.dirty = True
-    status = _status(resource, now)
-    if resource.properties["connectivityStatus"] != status:
+    _note(store, resource, in_contact=reached, status=_status(resource, now))
+
+
+def contact_changed(store: Store, options: AzureOptions, resource: Resource) -> None:
+    """The way between agents and Azure has just changed: until this moment things were as at the last look."""
+    if resource.hidden.get(_IN_CONTACT):
+        _called(resource, store.now())
+    refresh(store, options, resource)
+
+
+def _note(store: Store, resource: Resource, *, in_contact: bool, status: str) -> None:
+    if (resource.hidden.get(_IN_CONTACT), resource.properties["connectivityStatus"]) != (in_contact, status):
+        resource.hidden[_IN_CONTACT] = in_contact
         resource.properties["connectivityStatus"] = status
         store.dirty = True
 
@@ -40,13 +62,22 @@ def _caller(options: AzureOptions, resource: Resource) -> AgentsSeen | None:
     return seen if seen.resource_id.lower() == resource.id.lower() else None
 
 
-def _heard(resource: Resource, seen: AgentsSeen, now: datetime) -> None:
-    issued = resource.hidden.get("certificate_issued")
-    if issued is None or now - datetime.fromisoformat(issued) >= RENEW_AFTER:
-        resource.hidden["certificate_issued"] = now.isoformat()
-        resource.properties["managedIdentityCertificateExpirationTime"] = (now + CERTIFICATE_LIFE).isoformat()
+def _called(resource: Resource, now: datetime) -> None:
+    """The agents have called in up to now: at the first call, and at each that comes 46 days after a certificate was
+    issued, they got a new one."""
+    known = resource.hidden.get("certificate_issued")
+    issued = datetime.fromisoformat(known) if known else now
+    while now - issued >= RENEW_AFTER:
+        issued += RENEW_AFTER if resource.hidden.get(_IN_CONTACT) else now - issued
+    if known != issued.isoformat():
+        resource.hidden["certificate_issued"] = issued.isoformat()
+        resource.properties["managedIdentityCertificateExpirationTime"] = (issued + CERTIFICATE_LIFE).isoformat()
+    resource.properties["lastConnectivityTime"] = now.isoformat()
+
+
+def _told(resource: Resource, seen: AgentsSeen) -> None:
+    """What agents say of themselves and of their cluster when they call."""
     resource.properties.update(
-        lastConnectivityTime=now.isoformat(),
         agentVersion=seen.agent_version,
         kubernetesVersion=seen.kubernetes_version,
         totalNodeCount=seen.nodes,
