@@ -102,10 +102,16 @@ def _settings(name: str, *, dispatch: bool, challenge_ttl_s: float) -> GatewaySe
     from edge.gateway.settings import GatewaySettings  # noqa: PLC0415 - as above
     from edge.settings import Settings  # noqa: PLC0415 - as above
 
-    here = GatewaySecret.from_settings(Settings())
+    said = Settings()
+    here = GatewaySecret.from_settings(said)
     secret = here if here.tokens or here.hmac_keys else load(GatewaySecret)
     secrets = {"tokens": tuple(secret.tokens), "hmac_keys": tuple(secret.hmac_keys)}
-    return GatewaySettings(name=name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s, **secrets)
+    pace = {
+        "rate": said.gateway_rate,
+        "resend_after_s": said.gateway_resend_after_s,
+        "reclaim_after_s": 1.2 * said.claim_s,
+    }
+    return GatewaySettings(name=name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s, **secrets, **pace)
 
 
 def ledger_at(url: str | None) -> Ledger:

@@ -24,7 +24,9 @@ from edge.gateway.metrics import GatewayMetrics
 from edge.gateway.prefect_events import PrefectEvents
 from edge.gateway.settings import IntakeSettings
 from edge.ledger import Ledger
+from edge.model.bulk import Arrivals
 from edge.model.event import StoredEvent
+from edge.policy.backoff import refill, take
 from edge.policy.event import Arrival, understand
 
 log = logging.getLogger("edge.gateway.dispatcher")
@@ -53,6 +55,7 @@ class Dispatcher:
         self._arrived = 0
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._allowance = Arrivals(tokens=self._burst, at=time.monotonic())
 
     @property
     def is_alive(self) -> bool:
@@ -125,10 +128,31 @@ class Dispatcher:
     def _send_pending(self) -> None:
         while not self._stopped.is_set():
             pending = self._ledger.inbox.pending(self._settings.batch_size)
-            arrivals = settle(self._ledger, self._understood(pending))
+            allowed = self._allowed(len(pending))
+            arrivals = settle(self._ledger, self._understood(pending[:allowed]))
             self._send(_batch_of(arrivals), arrivals)
-            if len(pending) < self._settings.batch_size:
+            if min(allowed, len(pending)) < self._settings.batch_size:
                 return
+
+    @property
+    def _burst(self) -> float:
+        """How many may go on at once after a quiet time, and how many go on together in a busy one."""
+        rate = self._settings.rate
+        return max(1.0, rate * self._settings.rate_window_s) if rate is not None else float("inf")
+
+    def _allowed(self, wanted: int) -> int:
+        """How many of the registrations that wait may go on now.
+
+        None while the allowance is smaller than what would go on together: a run for each that trickles through would
+        cost more than the wait.
+        """
+        if self._settings.rate is None:
+            return wanted
+        self._allowance = refill(self._allowance, self._settings.rate, self._burst, time.monotonic())
+        if self._allowance.tokens < min(wanted, int(self._burst)):
+            return 0
+        granted, self._allowance = take(self._allowance, wanted)
+        return granted
 
     def _send_unclaimed(self) -> None:
         before = _now() - timedelta(seconds=self._settings.resend_after_s)

@@ -29,6 +29,10 @@ class IntakeSettings(Value):
     window_s: float = Field(default=1.0, ge=0)
     """How long registrations are collected before they are passed on together."""
     batch_size: int = Field(default=200, ge=1, le=1000)
+    rate: float | None = Field(default=None, gt=0)
+    """Devices a second that are passed on, over all; None: as they come. What waits stays stored."""
+    rate_window_s: float = Field(default=10.0, gt=0)
+    """With a rate: so many seconds' worth of devices go on together, in one run."""
     poll_s: float = Field(default=1.0, gt=0)
     """How often the ledger is asked for what another gateway, or this one before a restart, has stored."""
     resend_after_s: float = Field(default=90.0, gt=0)
