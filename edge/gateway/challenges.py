@@ -6,7 +6,6 @@ that key and that endorsement certificate can open.
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import threading
 from collections.abc import Mapping
@@ -22,7 +21,8 @@ from edge.ledger import Ledger
 from edge.model.admission import Challenge
 from edge.model.base import Value
 from edge.model.names import DeviceId
-from edge.policy.tpm_credential import TpmCredential, make_credential
+from edge.policy.tpm_credential import TpmCredential, activation_answer, make_credential
+from edge.policy.tpm_ek import read_ek
 
 _LOOK_EVERY = timedelta(minutes=1)
 _KEPT = timedelta(hours=1)
@@ -85,8 +85,7 @@ class Challenges:
             secret = secrets.token_bytes(SECRET_BYTES)
             credential = _credential(request.attestation, secret)
             made_for = {"ak_name": credential.ak_name, "ek_fingerprint": credential.ek_fingerprint}
-            activation = hmac.new(secret, nonce.encode(), "sha256").hexdigest()
-            challenge = challenge.model_copy(update={"activation": activation, **made_for})
+            challenge = challenge.model_copy(update={"activation": activation_answer(secret, nonce), **made_for})
             told["credential"] = {"id_object": credential.id_object, "secret": credential.secret}
         self._ledger.challenges.issue(challenge, most=self._settings.challenges_per_device)
         return told
@@ -108,12 +107,19 @@ class Challenges:
 
 
 def _credential(keys: AttestationKeys, secret: bytes) -> TpmCredential:
-    seed = secrets.token_bytes(SEED_BYTES)
     try:
-        return make_credential(keys.ek_certificate, keys.ak_public, secret=secret, seed=seed)
-    except (InvalidInput, IdentityRefused) as error:
-        field = f"attestation.{error.where.get('field', 'ek_certificate').removeprefix('attestation.')}"
-        raise _unusable(InvalidInput(error.what, remedy=error.remedy, **{**error.where, "field": field})) from error
+        return make_credential(keys.ek_certificate, keys.ak_public, secret=secret, seed=secrets.token_bytes(SEED_BYTES))
+    except IdentityRefused as error:
+        field = "ak_public" if _is_readable(keys.ek_certificate) else "ek_certificate"
+        raise _unusable(InvalidInput(error.what, remedy=error.remedy, field=f"attestation.{field}")) from error
+
+
+def _is_readable(ek_certificate: str) -> bool:
+    try:
+        read_ek(ek_certificate)
+    except IdentityRefused:
+        return False
+    return True
 
 
 def _unusable(error: InvalidInput) -> Refused:

@@ -10,12 +10,13 @@ from datetime import datetime
 
 from edge.errors import IdentityRefused
 from edge.ledger import Ledger
-from edge.model.admission import Challenge
+from edge.model.admission import Challenge, Evidence
 from edge.model.device import Device, DeviceState, Registration
 from edge.model.identity import Refusal
 from edge.policy.event import Arrival, EventType
 from edge.policy.identity import key_fingerprint
 from edge.policy.proof import claim_key, registration_digest
+from edge.policy.renewal import check_renewal
 
 LIFE = frozenset({EventType.RENEWED, EventType.RESET})
 _GONE = (DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED)
@@ -36,9 +37,9 @@ def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime) -> Device | N
         raise _refused(Refusal.REVOKED, f"The device is {device.state}: it registers anew", device.device_id)
     _check_challenge(ledger, arrival.registration, arrival.received_at or now)
     if arrival.endorsement is not None:
-        from edge.policy.renewal import check_renewal
-
-        check_renewal(device, arrival.registration, arrival.endorsement, now)
+        keys = [key_fingerprint(device.registration), key_fingerprint(arrival.registration)]
+        evidence = Evidence(via=arrival.via, revoked_keys=ledger.revocations.revoked(keys))
+        check_renewal(device, arrival.registration, arrival.endorsement, now, evidence=evidence)
     elif claim_key(arrival.registration) != key_fingerprint(device.registration):
         what = "A reset must be proven with the key on record"
         raise _refused(Refusal.PROOF_FAILED, what, device.device_id)

@@ -4,6 +4,9 @@ Nothing is lost and nothing done twice: the session at the broker outlives the b
 after the ledger has it and the broker has the answer, so one that the bridge dies over comes again; and the ledger
 knows an event that it had before. Paho's thread reads from the network, one of ours does the work, in the order in
 which the messages came, since MQTT wants them acknowledged in that order.
+
+Answers go over a connection of their own. When as much is held as may be, the thread that reads stops reading, so that
+the broker waits; over the same connection that would keep it from reading that the broker has the answers.
 """
 
 from __future__ import annotations
@@ -61,15 +64,16 @@ class Bridge:
         """Set while messages can come in."""
         self._connection = 0
         self._guard = threading.Lock()
-        self._client = self._made()
+        self._client = self._made(told.client_id, lasting=True)
+        self._speaker = self._made(f"{told.client_id}-answers", lasting=False)
+        self._listen()
         self._worker = threading.Thread(target=self._work, name="edge-gateway-mqtt", daemon=True)
 
     def start(self) -> None:
         """Begin; a broker that is away is tried again for as long as it takes."""
-        self._client.connect_async(
-            self._told.host, self._told.port, self._told.keepalive_s, **self._session(self._told.version)
-        )
-        self._client.loop_start()
+        for client, session in ((self._speaker, {}), (self._client, self._session())):
+            client.connect_async(self._told.host, self._told.port, self._told.keepalive_s, **session)
+            client.loop_start()
         self._worker.start()
 
     def stop(self) -> None:
@@ -77,20 +81,21 @@ class Bridge:
         self._stopped.set()
         if self._worker.is_alive():
             self._worker.join()
-        self._client.disconnect()
-        self._client.loop_stop()
+        for client in (self._client, self._speaker):
+            client.disconnect()
+            client.loop_stop()
 
     @property
     def is_alive(self) -> bool:
         """Whether it works, or waits for the broker."""
         return self._worker.is_alive()
 
-    def _made(self) -> paho.Client:
+    def _made(self, client_id: str, *, lasting: bool) -> paho.Client:
         five = self._told.version == "5"
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._told.client_id,
-            clean_session=None if five else False,
+            client_id=client_id,
+            clean_session=None if five else not lasting,
             protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
             manual_ack=True,
         )
@@ -99,16 +104,18 @@ class Bridge:
             client.username_pw_set(self._told.username, self._told.password.get_secret_value() or None)
         if self._told.tls:
             client.tls_set_context(_context(self._told))
-        client.on_pre_connect = self._on_pre_connect
-        client.on_connect = self._on_connect
-        client.on_connect_fail = lambda *_: log.warning("The broker cannot be reached; tried again")
-        client.on_subscribe = lambda *_: self.subscribed.set()
-        client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
         return client
 
-    def _session(self, version: str) -> dict[str, Any]:
-        if version != "5":
+    def _listen(self) -> None:
+        self._client.on_pre_connect = self._on_pre_connect
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = lambda *_: log.warning("The broker cannot be reached; tried again")
+        self._client.on_subscribe = lambda *_: self.subscribed.set()
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+
+    def _session(self) -> dict[str, Any]:
+        if self._told.version != "5":
             return {}
         wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # Paho types the rest
         wanted.SessionExpiryInterval = self._told.session_s
@@ -185,26 +192,28 @@ class Bridge:
     def _finish(self, done: Sequence[tuple[_Held, Reply | None]]) -> None:
         """Publish the answers, and acknowledge the messages once the broker has them."""
         sent = [
-            (held, self._client.publish(reply.topic, reply.payload, QOS) if reply else None) for held, reply in done
+            (held, self._speaker.publish(reply.topic, reply.payload, QOS) if reply else None) for held, reply in done
         ]
         until = time.monotonic() + self._told.answer_s
         for held, info in sent:
-            if info is not None and not _confirmed(info, until - time.monotonic()):
+            if info is not None and not self._confirmed(info, until):
                 log.warning("The broker did not confirm an answer; its message will come again")
                 return
             self._acknowledge(held)
+
+    def _confirmed(self, info: paho.MQTTMessageInfo, until: float) -> bool:
+        """Whether the broker has the answer by then, or before the bridge ends."""
+        if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:  # not connected: Paho sends it later
+            return False
+        while not info.is_published() and time.monotonic() < until and not self._stopped.is_set():
+            info.wait_for_publish(_LOOK_S)
+        info.wait_for_publish(_LOOK_S)
+        return info.is_published()
 
     def _acknowledge(self, held: _Held) -> None:
         with self._guard:
             if held.connection == self._connection:
                 self._client.ack(held.message.mid, held.message.qos)
-
-
-def _confirmed(info: paho.MQTTMessageInfo, within_s: float) -> bool:
-    if info.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:  # not connected: Paho sends it later, and the message comes again
-        return False
-    info.wait_for_publish(max(within_s, 0.0))
-    return info.is_published()
 
 
 def _context(told: MqttSettings) -> ssl.SSLContext:

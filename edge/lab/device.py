@@ -6,12 +6,11 @@ attests its boot, with a voucher it shows to whom it belongs.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -20,9 +19,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import NameOID
 
 from edge.errors import InvalidInput, Rejected, SiteUnreachable
+from edge.lab.tpm import SoftTpm
 from edge.model.device import Attestation, DeviceFacts, Endorsement, Registration
 from edge.policy.event import EventType
 from edge.policy.proof import sign
+from edge.policy.tpm_credential import activation_answer
 
 SOURCE = "/lab/factory"
 BATCH = 20
@@ -30,24 +31,17 @@ BATCH = 20
 _TIMEOUT_S = 30.0
 
 
-class Tpm(Protocol):
-    """What a device needs of its TPM; `edge.lab.tpm.SoftTpm` is one."""
-
-    ek_certificate: str
-    ak_public: str
-
-    def activate(self, id_object: str, secret: str) -> bytes:
-        """Open a credential that was made for this TPM: the secret in it."""
-
-    def attest(self, nonce: str, *, activation: str = "") -> Attestation:
-        """Quote the PCRs over the nonce."""
-
-
 class LabDevice:
     """One device: its certificate and key, what it says of itself, and what else it has to show."""
 
     def __init__(
-        self, device_id: str, stem: Path, *, facts: DeviceFacts | None = None, voucher: str = "", tpm: Tpm | None = None
+        self,
+        device_id: str,
+        stem: Path,
+        *,
+        facts: DeviceFacts | None = None,
+        voucher: str = "",
+        tpm: SoftTpm | None = None,
     ) -> None:
         """Read `<stem>.crt` and `<stem>.key`. Raises InvalidInput when they cannot be read."""
         self.device_id = device_id
@@ -116,12 +110,13 @@ class LabDevice:
         return Registration.model_validate(event["data"])
 
     @staticmethod
-    def _attested(tpm: Tpm, challenge: Mapping[str, Any]) -> Attestation:
+    def _attested(tpm: SoftTpm, challenge: Mapping[str, Any]) -> Attestation:
         credential = challenge.get("credential")
         activation = ""
         if credential:
-            secret = tpm.activate(credential["id_object"], credential["secret"])
-            activation = hmac.new(secret, challenge["nonce"].encode(), "sha256").hexdigest()
+            activation = activation_answer(
+                tpm.activate(credential["id_object"], credential["secret"]), challenge["nonce"]
+            )
         return tpm.attest(challenge["nonce"], activation=activation)
 
 

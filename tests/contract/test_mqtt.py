@@ -5,11 +5,12 @@ What must hold: nothing is lost while either side is away, nothing is done twice
 
 from __future__ import annotations
 
-import json
+import gc
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ class Running:
         tls = f'tls {{cert_file: "{self.tls[0]}", key_file: "{self.tls[1]}"}}' if self.tls else ""
         (self.folder / "nats.conf").write_text(
             f'server_name: plant\nlisten: "127.0.0.1:-1"\njetstream {{store_dir: "{self.folder}/store"}}\n'
-            f'mqtt {{listen: "127.0.0.1:{self.port}", ack_wait: "5s", {tls}}}\nauthorization {{users: [{users}]}}\n'
+            f'mqtt {{listen: "127.0.0.1:{self.port}", ack_wait: "1s", {tls}}}\nauthorization {{users: [{users}]}}\n'
         )
         return [str(NATS), "-c", str(self.folder / "nats.conf")]
 
@@ -154,3 +155,210 @@ def test_a_device_registers_with_a_challenge(broker: Running, ledger: Ledger, de
     challenge = ledger.challenges.get(known.registration.proof.nonce)  # type: ignore[union-attr]  # it has one, as above
     assert challenge is not None
     assert challenge.answered_at is not None
+
+
+def test_what_devices_say_while_the_bridge_is_away_is_there_when_it_comes_back(
+    broker: Running, ledger: Ledger, maker: Authority, tmp_path: Path
+) -> None:
+    devices = [made(maker, tmp_path, f"dev-{broker.version[0]}-away-{number}") for number in range(20)]
+    with bridge(broker, ledger):
+        pass  # the broker knows the bridge from now on
+    for device in devices:
+        with MqttDevice(device, broker.device()) as link:
+            link.publish("register", device.event())
+            link.publish("register", device.event())
+    assert ledger.devices.list() == ()
+    with bridge(broker, ledger):
+        until(lambda: stored(ledger) == 40)
+    assert [known.device_id for known in ledger.devices.list()] == sorted(device.device_id for device in devices)
+    with bridge(broker, ledger) as again:  # all was acknowledged: nothing comes a second time
+        with MqttDevice(devices[0], broker.device()) as link:
+            link.publish("challenge", {})
+            assert link.answer("challenge")["nonce"]
+        assert again.metrics.registry.get_sample_value("edge_gateway_events_duplicate_total") == 0
+
+
+def test_a_device_that_is_away_gets_its_answer_later(broker: Running, ledger: Ledger, device: LabDevice) -> None:
+    with bridge(broker, ledger):
+        pass
+    with MqttDevice(device, broker.device()) as link:
+        link.publish("challenge", device.challenge_request())
+    with bridge(broker, ledger) as running:
+        until(lambda: counted(running, "mqtt_messages", kind="challenge", outcome="taken") == 1)
+    with MqttDevice(device, broker.device()) as link:
+        challenge = link.answer("challenge")
+    found = ledger.challenges.get(challenge["nonce"])
+    assert found is not None
+    assert found.device_id == device.device_id
+
+
+def test_a_bridge_that_is_killed_before_it_acknowledges_gets_the_message_again(
+    broker: Running, ledger: Ledger, device: LabDevice, tmp_path: Path
+) -> None:
+    with bridge(broker, ledger):
+        pass
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, broker.url, broker.version, url, PASSWORD])
+    event = device.event()
+    with MqttDevice(device, broker.device()) as link:
+        link.publish("register", event)
+        assert process.wait() == -signal.SIGKILL
+        assert stored(ledger) == 1  # it had stored the event, and died over the answer
+        with bridge(broker, ledger):
+            receipt = link.answer("register")
+    assert (receipt["id"], receipt["accepted"], receipt["duplicate"]) == (event["id"], 0, 1)
+    assert [known.device_id for known in ledger.devices.list()] == [device.device_id]
+    assert [entry.action for entry in ledger.audit.entries()].count("device.registered") == 1
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime
+from pydantic import SecretStr
+from edge.gateway.desk import Desk
+from edge.gateway.metrics import GatewayMetrics
+from edge.gateway.mqtt_bridge import Bridge
+from edge.gateway.mqtt_settings import MqttSettings
+from edge.gateway.settings import IntakeSettings
+from edge.ledger import Ledger
+from edge.model.device import Origin
+
+url, version, ledger, password = sys.argv[1:]
+told = MqttSettings.at(url, version=version, username="bridge", password=SecretStr(password))
+with Ledger.open(ledger) as opened:
+    settings = IntakeSettings(name="plant", dispatch=False)
+    desk = Desk(settings, opened, GatewayMetrics(), via=Origin.MQTT, now=lambda: datetime.now(UTC))
+    desk.notify = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # stored, and nobody told
+    Bridge(told, desk).start()
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "reason", "field"),
+    [
+        pytest.param("register", b"no JSON", "malformed", "body", id="no-json"),
+        pytest.param("register", b'{"specversion": "1.0"}', "malformed", "id", id="no-event"),
+        pytest.param("register", b"x" * 5000, "too-large", "body", id="too-large"),
+        pytest.param("challenge", b"[]", "unusable", "body", id="no-request"),
+        pytest.param("challenge", b'{"device_id": "dev-other"}', "unusable", "device_id", id="challenge-for-another"),
+    ],
+)
+def test_what_cannot_be_used_is_answered_once_and_never_comes_again(
+    broker: Running, ledger: Ledger, device: LabDevice, kind: str, body: bytes, reason: str, field: str
+) -> None:
+    with bridge(broker, ledger) as running, MqttDevice(device, broker.device()) as link:
+        link.publish(kind, body)
+        with pytest.raises(Rejected) as refused:
+            link.answer(kind)
+        assert (refused.value.where["reason"], refused.value.where["field"]) == (reason, field)
+        assert counted(running, "requests_rejected", reason=reason) == 1
+    with bridge(broker, ledger) as again, MqttDevice(device, broker.device()) as link:
+        link.register()
+        assert counted(again, "requests_rejected", reason=reason) is None
+    assert stored(ledger) == 1
+
+
+def test_a_device_registers_nobody_but_itself(
+    broker: Running, ledger: Ledger, device: LabDevice, maker: Authority, tmp_path: Path
+) -> None:
+    other = made(maker, tmp_path, "dev-other")
+    with bridge(broker, ledger), MqttDevice(device, broker.device()) as link:
+        event = other.event()
+        link.publish("register", event)
+        with pytest.raises(Rejected) as refused:
+            link.answer("register")
+    where = refused.value.where
+    assert (where["reason"], where["field"], where["value"]) == ("unusable", "data.device_id", "dev-other")
+    assert (ledger.devices.list(), stored(ledger)) == ((), 0)
+
+
+def test_a_broker_that_restarts_is_found_again(broker: Running, ledger: Ledger, device: LabDevice) -> None:
+    with bridge(broker, ledger) as running:
+        broker.stop()
+        until(lambda: not running.bridge.subscribed.is_set())
+        broker.start()
+        running.bridge.subscribed.wait()
+        with MqttDevice(device, broker.device()) as link:
+            assert link.register()["accepted"] == 1
+        assert counted(running, "mqtt_connects") == 2
+
+
+def test_who_shows_a_wrong_password_gets_nothing(
+    broker: Running, ledger: Ledger, device: LabDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = SecretStr("another-password-entirely")
+    settings = IntakeSettings(name="plant", dispatch=False)
+    with MqttGateway(broker.bridge(password=wrong), settings, ledger) as running:
+        until(lambda: "refuses the bridge" in caplog.text)
+        assert not running.bridge.subscribed.is_set()
+    with pytest.raises(CredentialRejected), MqttDevice(device, broker.device(password=wrong)):
+        pass
+    assert "another-password" not in caplog.text
+
+
+@pytest.fixture
+def safe(broker: Running, tmp_path: Path) -> Iterator[Running]:
+    """A broker of the same kind that speaks TLS alone."""
+    running = Running(tmp_path, broker.version, tls=Authority.open(tmp_path / "tls" / "ca", "Plant CA"))
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def test_all_is_said_over_tls(safe: Running, ledger: Ledger, device: LabDevice) -> None:
+    with bridge(safe, ledger), MqttDevice(device, safe.device()) as link:
+        assert link.register()["accepted"] == 1
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+def test_a_broker_of_another_authority_is_told_nothing(
+    safe: Running, ledger: Ledger, maker: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Paho does not close the socket of a TLS handshake that failed, which is what the warning would say."""
+    settings = IntakeSettings(name="plant", dispatch=False)
+    with MqttGateway(safe.bridge(ca_file=maker.cert_file), settings, ledger) as running:
+        until(lambda: "cannot be reached" in caplog.text)
+        assert not running.bridge.subscribed.is_set()
+    gc.collect()  # so that the warning comes in this test
+
+
+def test_messages_wait_for_a_ledger_that_is_busy(broker: Running, device: LabDevice, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}?timeout=0.1"
+    with Ledger.open(url) as ledger, bridge(broker, ledger), MqttDevice(device, broker.device(), within_s=1) as link:
+        with sqlite3.connect(tmp_path / "ledger.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            link.publish("register", device.event())
+            with pytest.raises(SiteSilent):
+                link.answer("register")
+            other.execute("ROLLBACK")
+        other.close()
+        until(lambda: len(ledger.devices.list()) == 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "field"),
+    [
+        pytest.param("http://broker", {}, "url", id="scheme"),
+        pytest.param("mqtt://user:secret-word@broker", {}, "url", id="password-in-the-address"),
+        pytest.param("mqtts://broker:99999", {}, "url", id="port"),
+        pytest.param("mqtt://broker", {"ca_file": "ca.pem"}, "ca_file", id="files-without-tls"),
+        pytest.param("mqtts://broker", {"certificate": "a.pem"}, "certificate", id="certificate-without-key"),
+        pytest.param("mqtts://broker", {"ca_file": "absent.pem"}, "ca_file", id="no-file"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused(url: str, more: dict[str, str], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        MqttSettings.at(url, **more)
+    assert refused.value.where["field"] == field
+    assert "secret-word" not in str(refused.value)
+
+
+def stored(ledger: Ledger) -> int:
+    return sum(ledger.inbox.counts().values())
+
+
+def counted(gateway: MqttGateway, name: str, **labels: str) -> float | None:
+    return gateway.metrics.registry.get_sample_value(f"edge_gateway_{name}_total", labels)
