@@ -134,13 +134,20 @@ class SoftTpm:
 
     def _shared(self, wrapped: bytes) -> bytes:
         how = protection(self._ek.public_key())
-        if isinstance(self._ek, rsa.RSAPrivateKey):
-            return self._ek.decrypt(wrapped, oaep(how))
-        reader, ours = Reader(wrapped, "encrypted secret"), self._ek.public_key()
+        try:
+            if isinstance(self._ek, rsa.RSAPrivateKey):
+                return self._ek.decrypt(wrapped, oaep(how))
+            return self._agreed(self._ek, wrapped)
+        except ValueError as error:
+            raise InvalidInput("The credential was made for another TPM") from error
+
+    @staticmethod
+    def _agreed(ek: ec.EllipticCurvePrivateKey, wrapped: bytes) -> bytes:
+        reader, ours = Reader(wrapped, "encrypted secret"), ek.public_key()
         x, y = (int.from_bytes(reader.sized(66), "big") for _ in "xy")
         theirs = ec.EllipticCurvePublicNumbers(x, y, ours.curve).public_key()
-        agreed = self._ek.exchange(ec.ECDH(), theirs)
-        return kdfe(how, agreed, coordinate(x, ours), coordinate(ours.public_numbers().x, ours))
+        agreed = ek.exchange(ec.ECDH(), theirs)
+        return kdfe(protection(ours), agreed, coordinate(x, ours), coordinate(ours.public_numbers().x, ours))
 
     def _quote(self, extra_data: bytes, pcrs: Sequence[int]) -> bytes:
         digest = hashlib.sha256(b"".join(self._pcrs[index] for index in pcrs)).digest()

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.kbkdf import KBKDFHMAC, CounterLocation,
 from edge.errors import InvalidInput
 from edge.policy.tpm_ek import Protection, protection, read_ek
 from edge.policy.tpm_key import read_ak
-from edge.policy.tpm_wire import number, sized
+from edge.policy.tpm_wire import invalid, number, sized
 
 IDENTITY: Final = b"IDENTITY\0"
 _MIN_SEED: Final = 32
@@ -54,7 +54,7 @@ def make_credential(ek_certificate_pem: str, ak_public_b64: str, *, secret: byte
     how = protection(ek)
     if isinstance(ek, rsa.RSAPublicKey):
         shared = kdfa(how, seed, b"SEED", b"", how.digest_size)
-        wrapped = ek.encrypt(shared, oaep(how))
+        wrapped = _encrypted(ek, shared, how)
     else:
         shared, wrapped = _agree(ek, seed, how)
     blob = protect(how, shared, ak.name, secret)
@@ -116,6 +116,13 @@ def oaep(how: Protection) -> padding.OAEP:
 def coordinate(value: int, key: ec.EllipticCurvePublicKey) -> bytes:
     """A coordinate as the TPM writes it: as long as the curve's field."""
     return number(value, (key.curve.key_size + 7) // 8)
+
+
+def _encrypted(ek: rsa.RSAPublicKey, shared: bytes, how: Protection) -> bytes:
+    try:
+        return ek.encrypt(shared, oaep(how))
+    except ValueError as error:
+        raise invalid("The endorsement key is no RSA key") from error
 
 
 def _agree(ek: ec.EllipticCurvePublicKey, seed: bytes, how: Protection) -> tuple[bytes, bytes]:

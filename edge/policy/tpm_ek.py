@@ -100,10 +100,10 @@ def check_maker(ek: Endorsement, *, anchors: Sequence[str], now: datetime) -> No
         raise untrusted("No maker of TPMs is trusted")
     try:
         _check_purpose(ek.leaf)
+        issuer = ek.leaf.issuer.rfc4514_string()[:200]
         _verifier(trusted, now).verify(ek.leaf, list(ek.between))
     except verification.VerificationError as error:
-        issuer = ek.leaf.issuer.rfc4514_string()[:200]
-        raise untrusted(f"The endorsement certificate of {issuer!r} does not lead to a trusted maker") from error
+        raise untrusted(f"The endorsement certificate by {issuer!r} does not lead to a trusted maker") from error
     except _UNREADABLE as error:
         raise invalid("The endorsement certificate has a malformed part") from error
 

@@ -134,7 +134,7 @@ def _read_rsa(reader: Reader) -> rsa.RSAPublicKey:
     bits, exponent = reader.number(2), reader.number(4)
     modulus = reader.sized(max(_RSA_BITS) // 8)
     value = int.from_bytes(modulus, "big")
-    if bits not in _RSA_BITS or value.bit_length() != bits:
+    if bits not in _RSA_BITS or value.bit_length() != bits or value % 2 == 0:
         raise invalid("The attestation key is not RSA of 2048, 3072 or 4096 bits")
     try:
         return rsa.RSAPublicNumbers(exponent or 65537, value).public_key()
