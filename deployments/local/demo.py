@@ -10,15 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
-
-import httpx
 
 from deployments.local.platform import Addresses
 from edge.errors import NotYet, Permanent
+from edge.lab.device import LabDevice, ask_for_challenge, gateway_client, register_all
 from edge.ledger import Ledger
 from edge.model.base import Value
 from edge.model.device import Device, DeviceState
@@ -27,7 +23,6 @@ from edge.model.rollout import SiteProgress
 from edge.policy.onboarding import onboarding_work
 
 STAMP = "factory-line"
-EVENT = "io.edge-platform.device.registered.v1"
 ONBOARDED_WITHIN_S = 240.0
 ENDED = (DeviceState.CONNECTED, DeviceState.QUARANTINED)
 GOOD = (Status.SUCCEEDED, Status.EXPECTED_OFFLINE)
@@ -66,32 +61,18 @@ def run_demo(addresses: Addresses, *, say: Say, onboarded: Bar) -> DemoResult:
 
 
 def register(addresses: Addresses, sites: Sequence[dict[str, Any]]) -> None:
-    """Post one CloudEvent per device, as a device or a provisioning service would."""
-    token = addresses.gateway_token_file.read_text()
-    with httpx.Client(base_url=addresses.gateway, headers={"Authorization": f"Bearer {token}"}, timeout=30) as gateway:
-        for site in sites:
-            answer = gateway.post(
-                "/events",
-                json=registration(addresses, site),
-                headers={"Content-Type": "application/cloudevents+json"},
-            )
-            if answer.status_code != httpx.codes.ACCEPTED:
-                raise Permanent("The gateway refused a registration", device=site["device_id"], said=answer.text)
+    """Let the devices of these sites register themselves, each with a proof of its key."""
+    with gateway_client(addresses.gateway, addresses.gateway_token_file.read_text()) as gateway:
+        devices = (LabDevice.of_lab(addresses.lab, site) for site in sites)
+        for _ in register_all(gateway, devices):
+            pass
 
 
 def registration(addresses: Addresses, site: dict[str, Any]) -> dict[str, Any]:
-    """The event of one of the lab's devices, in CloudEvents' structured form."""
-    certificate = Path(addresses.lab["manufacturer"]["devices"]) / f"{site['device_id']}.crt"
-    facts = {"serial": site["device_id"], "model": "lab-gateway", "architecture": "amd64", "location": site["region"]}
-    return {
-        "specversion": "1.0",
-        "id": str(uuid4()),
-        "source": "/lab/factory",
-        "type": EVENT,
-        "time": datetime.now(UTC).isoformat(),
-        "datacontenttype": "application/json",
-        "data": {"device_id": site["device_id"], "certificate": certificate.read_text(), "facts": facts},
-    }
+    """The event of one of the lab's devices, in CloudEvents' structured form; it answers a challenge of the gateway."""
+    device = LabDevice.of_lab(addresses.lab, site)
+    with gateway_client(addresses.gateway, addresses.gateway_token_file.read_text()) as gateway:
+        return device.event(ask_for_challenge(gateway, device))
 
 
 def await_devices(ledger: Ledger, count: int, onboarded: Bar, within_s: float = ONBOARDED_WITHIN_S) -> None:
