@@ -92,6 +92,7 @@ challenges = Table(
     Column("expires_at", Utc, nullable=False, index=True),
     Column("activation", String, nullable=False),
     Column("ak_name", String, nullable=False),
+    Column("ek_fingerprint", String, nullable=False),
     Column("answered_at", Utc),
     Column("answer", String, nullable=False),
     Column("generation", Integer),
