@@ -30,7 +30,7 @@ from edge.model.firmware import (
     UpdateVerdict,
 )
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import RolloutPlan, RolloutState, Strategy
+from edge.model.rollout import Rollout, RolloutPlan, RolloutState, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.step import Detail, StepKey, StepRecord
 from edge.policy.firmware import (
@@ -109,7 +109,8 @@ def open_update(
         raise InvalidInput("The self-test lasts as long as a site may take", remedy=remedy, field="self_test_s")
     with load(EdgeLedger, blocks["ledger"]).client() as ledger:
         candidates = Candidates(ledger, order, sites)
-        plan = _resume(ledger, order, sites) or _plan(ledger, order, candidates.due, strategy)
+        begun = unfinished_update(ledger, order, sites)
+        plan = begun.plan if begun else _plan(ledger, order, candidates.due, strategy)
         if plan is None:
             yield None, candidates
             return
@@ -117,13 +118,16 @@ def open_update(
         yield UpdateJob(plan, order, ledger, load(SiteCredentials, blocks["credentials"])), candidates
 
 
-def _resume(ledger: Ledger, order: UpdateOrder, selector: SiteSelector) -> RolloutPlan | None:
-    """An unfinished one has sites that are not due any more: they have the version, or had it."""
+def unfinished_update(ledger: Ledger, order: UpdateOrder, selector: SiteSelector) -> Rollout | None:
+    """The latest update by the same order, to some of these sites, that is still running.
+
+    Its sites are more than those that are due now: some have the version already.
+    """
     wanted, selected = digest_of(order), {site.name for site in select_sites(ledger.sites.list(), selector)}
     for rollout in ledger.rollouts.list():
         cohort = {site for wave in rollout.plan.waves for site in wave.sites}
         if rollout.state is RolloutState.RUNNING and rollout.plan.digest == wanted and cohort <= selected:
-            return rollout.plan
+            return rollout
     return None
 
 

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import device_pcrs
+from edge.cli import device_pcrs, device_update
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.model.device import Device, DeviceClaim, DeviceState
 
 app = typer.Typer(help="Devices.")
 app.command("pcrs")(device_pcrs.show_pcrs)
+app.command("update")(device_update.update)
+app.command("updates")(device_update.updates)
 
 State = Annotated[DeviceState | None, typer.Option("--state", help="Only devices in this state.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only devices of this tenant.")]

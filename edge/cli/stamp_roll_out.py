@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from edge.cli.context import has_server, open_ledger
-from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, errors, invalid, progress, speaks
+from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks
 from edge.cli.rollout import rollout_table
+from edge.cli.run import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
 from edge.clients.files import find_stamp, read_stamp_folder, read_text
 from edge.errors import InvalidInput, NotFound, OperationFailed
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     from edge.ledger import Ledger
 
 DEPLOYMENT = "roll-out-stamp/default"
-POLL_S = 0.5
 
 
 def read_strategy(file: Path | None) -> Strategy:
@@ -93,8 +90,8 @@ def roll_out(
     selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
     chosen = read_strategy(strategy)
     given = pairs(set_ or [], "--set")
-    _keep_prefect_quiet()
-    start = _start_here if here or not has_server() else _start_on_pool
+    keep_prefect_quiet()
+    start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT)
     with open_ledger() as ledger:
         meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
         for found in cohort:
@@ -116,7 +113,8 @@ def roll_out(
 def _carry_out(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], start: Callable[[], str]) -> Rollout:
     """Start the run, wait for it, and answer the rollout that it ended. Raises OperationFailed when it ended none."""
     before = _newest(ledger, stamp, sites)
-    with _watching(ledger, stamp, sites):
+    find = partial(ledger.rollouts.unfinished, stamp.name, stamp.version, stamp.digest, sites)
+    with watching(ledger, f"{stamp.name} {stamp.version}", len(sites), find):
         said = start()
     rollout = _newest(ledger, stamp, sites)
     if rollout is None or rollout.state is RolloutState.RUNNING or rollout == before:
@@ -124,63 +122,11 @@ def _carry_out(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], start: Call
     return rollout
 
 
-def _keep_prefect_quiet() -> None:
-    """The ledger and the bar say how it goes. Prefect reads this when it is imported, which comes later."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-
-
 def _start_here(parameters: dict[str, Any]) -> str:
     """Run the flow in this process; Prefect starts a server of its own for it when none is configured."""
     from flows.roll_out_stamp import roll_out_stamp  # noqa: PLC0415 - Prefect takes a second to import
 
     return str(roll_out_stamp(**parameters, return_state=True).message)
-
-
-def _start_on_pool(parameters: dict[str, Any]) -> str:
-    """Start a run of the deployment and wait until it has ended. Raises ServerFault when the server goes away."""
-    import httpx  # noqa: PLC0415 - with what follows it takes a second to import
-    from prefect.client.schemas.objects import FlowRun  # noqa: PLC0415 - as above
-    from prefect.deployments import run_deployment  # noqa: PLC0415 - as above
-    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415 - as above
-
-    from blocks.load import server_fault  # noqa: PLC0415 - as above
-
-    try:
-        started = run_deployment(DEPLOYMENT, parameters=parameters, timeout=None, poll_interval=POLL_S)
-    except ObjectNotFound as missing:
-        remedy = "Apply the deployments with `python -m deployments.apply`"
-        raise NotFound("The server has no such deployment", remedy=remedy, deployment=DEPLOYMENT) from missing
-    except httpx.HTTPError as error:
-        raise server_fault(error) from error
-    state = cast(FlowRun, started).state
-    return str(state.message if state else "")
-
-
-@contextmanager
-def _watching(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...]) -> Iterator[None]:
-    """Show on a bar, from the ledger, how many sites have ended."""
-    over = threading.Event()
-    with progress(f"{stamp.name} {stamp.version}", len(sites)) as bar:
-        watcher = threading.Thread(target=_show, args=(ledger, stamp, sites, bar, over), daemon=True)
-        if errors.is_terminal:
-            watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            if watcher.is_alive():
-                watcher.join()
-
-
-def _show(
-    ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], bar: Callable[[int], None], over: threading.Event
-) -> None:
-    while not over.wait(POLL_S):
-        rollout = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, sites)
-        if rollout is not None:
-            tally = ledger.rollouts.tally(rollout.plan.rollout_id)
-            bar(sum(count for status, count in tally.items() if status is not None))
 
 
 def _newest(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...]) -> Rollout | None:

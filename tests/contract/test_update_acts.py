@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from edge.model.site import OfflinePolicy, Site
 from edge.model.step import StepState
 from edge.policy.firmware import node_update_ref, plan_update, read_report
 from tasks.firmware import UpdateJob, update_site
-from tests.contract.conftest import START, Clock
 
 DEVICE = "dev-of-updates"
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Killed(BaseException):
@@ -99,7 +100,7 @@ class Place:
 
 @pytest.fixture
 def place(lab: Any, tmp_path: Path) -> Iterator[Place]:
-    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", now=Clock()) as ledger:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
         made = Place(lab, ledger)
         yield made
         with SiteClient(made.credentials.access, site=made.name) as client:
@@ -164,7 +165,7 @@ def test_silence_is_neither_a_success_nor_the_versions_fault(place: Place) -> No
 def test_what_the_device_runs_goes_before_what_is_on_record(place: Place) -> None:
     place.update("1.5.0")
     facts = DeviceFacts(serial="SN-1", os="1.0.0")
-    later = place.ledger.firmware.attempts(DEVICE)[0].at.replace(year=2027)
+    later = place.ledger.firmware.attempts(DEVICE)[0].at + timedelta(days=1)
     place.ledger.devices.register(Registration(device_id=DEVICE, certificate="none", facts=facts), at=later)
     older = place.update("1.4.0")
     assert older.cause is not None
@@ -173,14 +174,15 @@ def test_what_the_device_runs_goes_before_what_is_on_record(place: Place) -> Non
 
 
 MOMENTS = ("before NodeUpdate", "after CustomResourceDefinition", "after NodeUpdate", "while waiting")
+GOOD = ("1.1.0", Status.SUCCEEDED, UpdateOutcome.CONFIRMED)
+BAD = ("1.1.0-bad", Status.FAILED, UpdateOutcome.FELL_BACK)
 
 
-@pytest.mark.parametrize("fatal", [pytest.param(moment, id=moment.replace(" ", "-")) for moment in MOMENTS])
 @pytest.mark.parametrize(
-    ("version", "status", "ended"),
+    ("fatal", "version", "status", "ended"),
     [
-        pytest.param("1.1.0", Status.SUCCEEDED, UpdateOutcome.CONFIRMED, id="good"),
-        pytest.param("1.1.0-bad", Status.FAILED, UpdateOutcome.FELL_BACK, id="bad"),
+        *(pytest.param(moment, *GOOD, id=f"good-{moment.replace(' ', '-')}") for moment in MOMENTS),
+        pytest.param("after NodeUpdate", *BAD, id="bad-after-NodeUpdate"),
     ],
 )
 def test_a_run_that_was_killed_is_gone_on_with(
