@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Self
 
 from prefect.blocks.core import Block
@@ -10,9 +11,13 @@ from pydantic import Field
 from edge.clients.files import read_text
 from edge.errors import InvalidInput
 from edge.model.assignment import AssignmentRules
+from edge.model.baseline import Baseline
 from edge.policy.assignment import parse_rules
+from edge.policy.baseline import parse_baseline
 from edge.policy.identity import trusted_certificates
 from edge.settings import Settings
+
+SHIPPED_BASELINE = Path(__file__).parents[1] / "deployments" / "baseline.yaml"
 
 _REMEDY = "Set EDGE_TRUST and EDGE_ASSIGNMENT, and apply with --overwrite-blocks; or edit the block"
 
@@ -25,6 +30,7 @@ class DeviceAdmission(Block):
 
     trusted: str = Field(default="", description="CA certificates of the manufacturers, PEM.")
     rules: str = Field(default="", description="Assignment rules, YAML.")
+    baseline: str = Field(default="", description="What every site gets, YAML. Empty: the baseline that is shipped.")
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -35,6 +41,9 @@ class DeviceAdmission(Block):
             made.anchors(origin=str(trust))
         if assignment:
             made.assignment_rules(origin=str(assignment))
+        if settings.baseline:
+            made.baseline = read_text(settings.baseline)
+            made.site_baseline(origin=str(settings.baseline))
         return made
 
     def anchors(self, origin: str = "the block's trusted") -> tuple[str, ...]:
@@ -52,3 +61,9 @@ class DeviceAdmission(Block):
         if not self.rules:
             raise InvalidInput("There are no assignment rules", remedy=_REMEDY, file=origin, field="rules")
         return parse_rules(self.rules, origin=origin)
+
+    def site_baseline(self, origin: str = "the block's baseline") -> Baseline:
+        """What every site gets before any stamp. Raises InvalidInput when it cannot be used."""
+        if not self.baseline:
+            return parse_baseline(read_text(SHIPPED_BASELINE), origin=str(SHIPPED_BASELINE))
+        return parse_baseline(self.baseline, origin=origin)

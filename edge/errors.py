@@ -18,6 +18,7 @@
         IdentityRefused          a device is not who it says it is
         ConnectRefused           the decision table of Arc connect says no
         OperationFailed          a long-running operation ended in failure
+        BaselineUnproven         a site allows what its baseline forbids, or the other way round
         ChainBroken              the audit trail was edited, shortened or reordered
         LedgerMismatch           the ledger holds something else under the same key
 
@@ -170,6 +171,12 @@ class OperationFailed(Permanent):
     """A long-running operation of Azure ended in Failed or Canceled."""
 
     code = "operation-failed"
+
+
+class BaselineUnproven(Permanent):
+    """A site allows what its baseline forbids, or refuses what it allows. `probes` says which, and how."""
+
+    code = "baseline-unproven"
 
 
 class ChainBroken(Permanent):

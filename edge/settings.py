@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     """PEM file with the manufacturers' CA certificates. None: no device can be onboarded."""
     assignment: Path | None = None
     """YAML file with the rules that give a device its site. None: no device can be onboarded."""
+    baseline: Path | None = None
+    """YAML file with what every site gets before any stamp. None: the one that is shipped."""
     arc_subscription: str | None = None
     """Azure subscription id. None: sites are not connected to Azure Arc."""
     arc_resource_group: str = "edge"

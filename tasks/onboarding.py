@@ -18,16 +18,10 @@ from edge.policy.onboarding import attempt_key, onboarding_work
 from tasks.admission import OPEN, assigned, identify, record_site, rightful
 from tasks.baseline import apply_baseline, verify_baseline
 from tasks.onboarding_job import OnboardingJob
+from tasks.onboarding_outcome import last_attempt, recorded_outcome
 
 BUSY_S = 3.0
 """How long to wait before looking again at a device on which another run works, in seconds."""
-
-LEAVING = (DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED)
-_LEFT_ALONE = Cause(
-    code="decommissioned",
-    message="The device is being decommissioned, or is; it is left alone",
-    remedy="A new voucher and a new registration bring it back",
-)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="onboard {devices[0]}")
@@ -60,10 +54,10 @@ def _tried(job: OnboardingJob, device_id: str) -> Outcome:
     """One try of a device that this run holds."""
     device = job.ledger.devices.get(device_id)
     if device.state not in OPEN:
-        return as_it_is(job, device)
+        return recorded_outcome(job.ledger, device)
     device = rightful(job, device)
     job.ledger.devices.move(device_id, DeviceState.ONBOARDING, expected=OPEN)
-    key, before = attempt_key(device), job.attempt(device)
+    key, before = attempt_key(device), last_attempt(job.ledger, device)
     if before is not None and before.state is StepState.DONE:  # it was let in, and somebody opened it again
         job.ledger.steps.forget(key.work, key.subject)
     try:
@@ -75,17 +69,6 @@ def _tried(job: OnboardingJob, device_id: str) -> Outcome:
     return Outcome(subject=device_id, status=Status.SUCCEEDED)
 
 
-def as_it_is(job: OnboardingJob, device: Device) -> Outcome:
-    """How a device did on which nothing is to be done."""
-    if device.state in LEAVING:
-        return Outcome(subject=device.device_id, status=Status.HELD, cause=_LEFT_ALONE)
-    if device.state is DeviceState.CONNECTED:
-        return Outcome(subject=device.device_id, status=Status.SUCCEEDED)
-    attempt = job.attempt(device)
-    cause = (attempt.cause if attempt else None) or Cause(code=IdentityRefused.code, message=device.reason)
-    return Outcome(subject=device.device_id, status=Status.QUARANTINED, cause=cause)
-
-
 def _ended(job: OnboardingJob, device: Device, state: DeviceState, error: EdgeError) -> Outcome:
     """Put on record how a try failed, unless the device is no longer this run's to speak for."""
     if not job.holds(device.device_id):
@@ -93,7 +76,7 @@ def _ended(job: OnboardingJob, device: Device, state: DeviceState, error: EdgeEr
     try:
         job.ledger.devices.move(device.device_id, state, reason=str(error), expected=(DeviceState.ONBOARDING,))
     except WriteConflict:  # an operator was quicker: what they made of it counts
-        return as_it_is(job, job.ledger.devices.get(device.device_id))
+        return recorded_outcome(job.ledger, job.ledger.devices.get(device.device_id))
     quarantined = state is DeviceState.QUARANTINED
     return _failed(device.device_id, Status.QUARANTINED if quarantined else Status.FAILED, error)
 
@@ -113,8 +96,8 @@ def _let_in(job: OnboardingJob, device: Device) -> Detail:
         if job.arc is not None:
             connect = partial(job.arc.connect, onboarding_work(device), site, client, _earlier(job, device))
             site = site.model_copy(update={"arc_id": step("connect", connect).get("arc_id")})
-        step("baseline", partial(apply_baseline, client, site))
-        step("verify", partial(verify_baseline, client, site))
+        step("baseline", partial(apply_baseline, client, site, job.baseline))
+        step("verify", partial(verify_baseline, client, site, job.baseline))
     return _let(job, device, site)
 
 

@@ -16,8 +16,8 @@ from blocks.ledger import EdgeLedger
 from blocks.load import load
 from edge.ledger import Ledger
 from edge.model.device import Device
-from edge.model.step import StepKey, StepRecord
-from edge.policy.onboarding import attempt_key, lease_name, onboarding_work
+from edge.model.step import StepKey
+from edge.policy.onboarding import lease_name, onboarding_work
 from tasks.arc import ArcConnection
 
 
@@ -39,6 +39,7 @@ class OnboardingJob:
         self.credentials = credentials
         self.trusted = admission.anchors()
         self.rules = admission.assignment_rules()
+        self.baseline = admission.site_baseline()
         self.arc = arc
 
     def key(self, device: Device, step: str) -> StepKey:
@@ -59,12 +60,6 @@ class OnboardingJob:
     def holds(self, device_id: str) -> bool:
         """Whether the device is still this run's: a process that stood still for long may have lost it."""
         return self.ledger.leases.holds(lease_name(device_id), by=self.holder)
-
-    def attempt(self, device: Device) -> StepRecord | None:
-        """How often the device was tried with its certificate, and how the last try ended; None: never."""
-        key = attempt_key(device)
-        records = self.ledger.steps.records(key.work, key.subject)
-        return records[0] if records else None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ the context is made once per authority instead of once per connection, and a cli
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import ssl
 import tempfile
@@ -83,6 +84,12 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {access.token.get_secret_value()}"
         self._api = ApiClient(Configuration(host=self._server, proxy="", no_proxy="*", retries=False))
         self._api.rest_client.pool_manager = _pool(access)
+
+    def acting_as(self, user: str) -> Transport:
+        """The same connections, with each request made in this user's name."""
+        other = copy.copy(self)
+        other._headers = {**self._headers, "Impersonate-User": user}
+        return other
 
     def send(self, call: Call) -> Answer:
         """The answer, tried again as the policy says. Raises one of ours for anything but a JSON object in 2xx."""

@@ -7,6 +7,7 @@ told from what `managedFields` says is ours. All calls are idempotent and have t
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -68,6 +69,16 @@ class SiteClient:
         """Close idle connections."""
         self._transport.close()
 
+    def acting_as(self, user: str) -> SiteClient:
+        """The same site over the same connections, asked in another user's name. Takes the right to impersonate.
+
+        A service account is `system:serviceaccount:<namespace>:<name>`. What the site serves is still asked for in our
+        own name. Close the client that this was made from.
+        """
+        other = copy.copy(self)
+        other._transport = self._transport.acting_as(user)
+        return other
+
     def version(self) -> dict[str, Any]:
         """The server's version, as `/version` gives it: `gitVersion`, `major`, `minor`, `platform`."""
         return self._transport.send(Call("GET", "/version", about="version")).json
@@ -97,6 +108,18 @@ class SiteClient:
             return self._transport.send(Call("PATCH", path, body, content_type=_APPLY, about=str(ref))).json
 
         return self._on(ref.api_version, ref.kind, patch)
+
+    def try_create(self, obj: KubeObject) -> dict[str, Any]:
+        """Create the object as a dry run: all is checked as for a real one, and nothing is kept."""
+        ref = ref_of(obj)
+        query = f"?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&dryRun=All"
+        body = orjson.loads(orjson.dumps(obj, default=_plain))
+
+        def post(resource: Resource) -> dict[str, Any]:
+            path = _collection_path(resource, ref) + query
+            return self._transport.send(Call("POST", path, body, content_type="application/json", about=str(ref))).json
+
+        return self._on(ref.api_version, ref.kind, post)
 
     def get(self, ref: ObjectRef) -> dict[str, Any]:
         """The object. NotFound when it is absent or its kind is not served."""
@@ -244,6 +267,10 @@ def ref_of(obj: KubeObject) -> ObjectRef:
         if not isinstance(value, str) or not value:
             raise InvalidInput("An object without this cannot be applied", field=field, value=value)
     return ObjectRef.of(obj)
+
+
+def _collection_path(resource: Resource, ref: ObjectRef) -> str:
+    return _object_path(resource, ref).rpartition("/")[0]
 
 
 def _object_path(resource: Resource, ref: ObjectRef) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from blocks.admission import DeviceAdmission
 from deployments.local.demo import register
 from edge.clients.arc import ArcClient
 from edge.clients.helm import agents_found
@@ -28,6 +29,7 @@ from edge.policy.onboarding import onboarding_work
 ENDED = {DeviceState.CONNECTED, DeviceState.QUARANTINED, DeviceState.FAILED}
 STEPS = ["identity", "assign", "connect", "baseline", "verify"]
 GOOD, FAULTY, FOREIGN, UNPLACED = "dev-0001", "dev-0002", "dev-0003", "dev-0999"
+BASELINE = DeviceAdmission().site_baseline()
 AZURES_WORDS = "The lab's quota of connected clusters is used up."
 
 
@@ -104,7 +106,8 @@ def test_a_registered_device_gets_azure_agents_and_baseline(
     agents = agents_found(client)
     assert (agents.state, agents.public_key) == (AgentsOnCluster.PRESENT, resource.public_key)
     assert public_key_of(private_key(client)) == resource.public_key
-    assert baseline_faults(site, [client.get(ObjectRef.of(obj)) for obj in baseline_objects(site)]) == []
+    wanted = baseline_objects(site, BASELINE)
+    assert baseline_faults(wanted, [client.get(ObjectRef.of(obj)) for obj in wanted]) == []
 
 
 def test_the_run_was_started_by_the_trigger(settled: Ledger, prefect: Any) -> None:
@@ -183,7 +186,8 @@ def test_the_same_registration_again_changes_nothing(
 ) -> None:
     def seen() -> list[object]:
         site, client = settled.sites.get("site-0001"), site_of("site-0001")
-        versions = [client.get(ObjectRef.of(obj))["metadata"]["resourceVersion"] for obj in baseline_objects(site)]
+        wanted = baseline_objects(site, BASELINE)
+        versions = [client.get(ObjectRef.of(obj))["metadata"]["resourceVersion"] for obj in wanted]
         steps = settled.steps.records(onboarding_work(settled.devices.get(GOOD)))
         return [site, versions, steps, private_key(client), arc.get(target(platform, "site-0001"))]
 
