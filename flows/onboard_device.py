@@ -27,6 +27,7 @@ MAX_THREADS = 32
 def onboard_device(
     devices: list[DeviceId],
     batch: str = "",
+    rate: float | None = None,
     ledger: str = "default",
     credentials: str = "default",
     admission: str = "default",
@@ -40,6 +41,7 @@ def onboard_device(
     Args:
         devices: Ids of devices whose registration is stored.
         batch: The gateway's name for this group of registrations; empty when started by hand.
+        rate: How many devices to begin with a second; empty: all at once.
         ledger: Name of the ledger block.
         credentials: Name of the site credentials block.
         admission: Name of the device admission block.
@@ -51,7 +53,7 @@ def onboard_device(
             return Completed(message="Another run has these registrations, or they are done with")
         report = OnboardingReport(len(set(devices)))
         rounds = Rounds(lambda group: onboard_devices.submit(job, group), Backoff())
-        outcomes = rounds.run(devices, report.show)
+        outcomes = rounds.run(devices, report.show, rate=rate)
         settle_batch(job, taken)
         said = report.publish(outcomes)
         escalate(outcomes)

@@ -42,15 +42,27 @@ class Rounds:
         self._final: dict[str, Outcome] = {}
         self._busy_until = monotonic() + BUSY_WITHIN_S
 
-    def run(self, devices: Sequence[str], progress: Callable[[int], None]) -> list[Outcome]:
-        """How each device ended. `progress` is told how many have. Raises what a task raised: that is a defect."""
-        self._begin(list(dict.fromkeys(devices)))
+    def run(
+        self, devices: Sequence[str], progress: Callable[[int], None], *, rate: float | None = None
+    ) -> list[Outcome]:
+        """How each device ended. `progress` is told how many have. Raises what a task raised: that is a defect.
+
+        With a `rate` so many devices are begun a second, in their order; without, all at once.
+        """
+        self._arrive(list(dict.fromkeys(devices)), rate)
         while self._running or self._waiting:
             for outcome in self._next_outcomes():
                 self._sort(outcome)
             self._begin(self._due())
             progress(len(self._final))
         return [self._final[device] for device in dict.fromkeys(devices)]
+
+    def _arrive(self, devices: Sequence[str], rate: float | None) -> None:
+        if rate is None:
+            self._begin(devices)
+        else:
+            started = monotonic()
+            self._waiting = [(started + place / rate, device) for place, device in enumerate(devices)]  # sorted: a heap
 
     def _begin(self, devices: Sequence[str]) -> None:
         for group in in_groups(devices):

@@ -82,6 +82,10 @@ class Inbox(Book):
         """Pass kept events on in a batch of their own, which anybody may claim; answers how many are open."""
         return self._mark(_HAND_OVER, keys, new_batch=batch)
 
+    def open_in(self, batches: Iterable[str]) -> tuple[StoredEvent, ...]:
+        """Events of these batches that are not done with, oldest first."""
+        return self._find(inbox.c.batch.in_(list(batches)), inbox.c.state.in_(_OPEN), limit=100_000)
+
     def purge(self, before: datetime) -> int:
         """Forget events received before then that nothing has to be done for any more; answers how many."""
         closed = inbox.c.state.not_in(_OPEN)
