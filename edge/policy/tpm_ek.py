@@ -142,10 +142,12 @@ def _signs_certificates(_policy: verification.Policy, _certificate: x509.Certifi
 
 
 def _check_purpose(leaf: x509.Certificate) -> None:
-    """It must be no authority's certificate, and one for endorsement when it says what it is for."""
-    for extension in leaf.extensions:
-        value = extension.value
-        if isinstance(value, x509.BasicConstraints) and value.ca:
-            raise untrusted("The endorsement certificate is a certificate authority's own")
-        if isinstance(value, x509.ExtendedKeyUsage) and EK_PURPOSE not in value:
-            raise untrusted("The certificate is not meant for an endorsement key")
+    """It must be for endorsement and no authority's own.
+
+    Without the purpose, any key that a maker of TPMs certifies could pass for one that only a TPM holds.
+    """
+    values = [extension.value for extension in leaf.extensions]
+    if any(isinstance(value, x509.BasicConstraints) and value.ca for value in values):
+        raise untrusted("The endorsement certificate is a certificate authority's own")
+    if not any(isinstance(value, x509.ExtendedKeyUsage) and EK_PURPOSE in value for value in values):
+        raise untrusted("The certificate is not meant for an endorsement key")

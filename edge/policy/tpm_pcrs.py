@@ -38,6 +38,8 @@ def check_digest(quote: Quote, pcrs: Pcrs, *, hash_alg: int) -> None:
 
     A value that the quote does not cover is refused as well: nothing would vouch for it.
     """
+    if not quote.selection:
+        raise invalid("The quote covers no PCR")
     if set(pcrs) != set(quote.selection):
         raise invalid("The PCR values are not those that the quote selects")
     digest = hashlib.new(HASHES[hash_alg]().name, b"".join(pcrs[place] for place in quote.selection)).digest()
@@ -72,6 +74,8 @@ def as_reference(name: str, model: str, pcrs: Pcrs, *, only: Sequence[int] = ())
 
 
 def _differing(pcrs: Pcrs, reference: PcrReference) -> Iterable[str]:
+    if not any(reference.pcrs.values()):
+        yield "it names no PCR"
     for bank, allowed in sorted(reference.pcrs.items()):
         for index, values in sorted(allowed.items(), key=lambda item: item[0].zfill(2)):
             found = pcrs.get((bank, int(index))) if index.isdecimal() else None

@@ -255,6 +255,17 @@ def test_a_pcr_of_the_reference_that_was_not_quoted_is_a_mismatch(world: World) 
     assert (reason, what.endswith("PCR 14 of sha256 was not quoted")) == ("pcr-mismatch", True)
 
 
+def test_a_reference_that_names_no_pcr_fits_nothing(world: World) -> None:
+    empty = PcrReference(name="empty", pcrs={"sha256": {}})
+    reason, what = refusal(world._replace(trust=trust_in(world.maker, empty)))
+    assert (reason, what) == ("pcr-mismatch", "Nearest is the reference set 'empty', but it names no PCR")
+
+
+def test_a_quote_that_covers_nothing_is_refused(world: World) -> None:
+    nothing = world.tpm.attest(NONCE, activation=world.challenge.activation, pcrs=())
+    assert refusal(world._replace(attestation=nothing)) == ("attestation-invalid", "The quote covers no PCR")
+
+
 def test_references_of_other_models_do_not_count(world: World) -> None:
     strange = world._replace(trust=trust_in(world.maker, reference(world.tpm, "theirs", "other")))
     assert refusal(strange) == ("pcr-mismatch", "No reference set is for the model 'm'")

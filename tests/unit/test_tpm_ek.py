@@ -55,7 +55,9 @@ def authority(by: Issued | None = None, *, ca: bool = True, signs: bool = True, 
     return Issued(key, builder.sign(issuer.key, hashes.SHA384()))
 
 
-def endorsed(by: Issued, *, bits: int = 0, critical: bool = True) -> Issued:
+def endorsed(
+    by: Issued, *, bits: int = 0, critical: bool = True, purpose: x509.ObjectIdentifier | None = EK_PURPOSE
+) -> Issued:
     """An endorsement certificate with an empty subject and a critical directory name."""
     key = rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
     builder = (
@@ -67,8 +69,9 @@ def endorsed(by: Issued, *, bits: int = 0, critical: bool = True) -> Issued:
         .not_valid_before(NOW - timedelta(days=1))
         .not_valid_after(NOW + timedelta(days=100_000))
         .add_extension(x509.SubjectAlternativeName([TPM]), critical=critical)
-        .add_extension(x509.ExtendedKeyUsage([EK_PURPOSE]), critical=critical)
     )
+    if purpose is not None:
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=critical)
     return Issued(key, builder.sign(by.key, hashes.SHA256()))
 
 
@@ -87,6 +90,17 @@ def refused(chain: str, root: Issued) -> tuple[str, str]:
 def test_a_certificate_leads_to_its_maker_over_an_intermediate(root: Issued, critical: bool) -> None:
     between = authority(root)
     check_maker(read_ek(endorsed(between, critical=critical).pem + between.pem), anchors=(root.pem,), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "purpose",
+    [pytest.param(None, id="none"), pytest.param(x509.ObjectIdentifier("2.23.133.8.3"), id="attestation-key")],
+)
+def test_a_certificate_that_is_not_for_endorsement_is_refused(
+    root: Issued, purpose: x509.ObjectIdentifier | None
+) -> None:
+    reason, what = refused(endorsed(root, purpose=purpose).pem, root)
+    assert (reason, what) == ("tpm-untrusted", "The certificate is not meant for an endorsement key")
 
 
 def test_a_certificate_without_its_intermediate_leads_nowhere(root: Issued) -> None:
