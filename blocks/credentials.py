@@ -44,6 +44,13 @@ class SiteCredentials(Block):
         draft.write_text(kubeconfig)
         draft.replace(self.file(site))
 
+    def forget(self, site: str) -> bool:
+        """Give up a site's kubeconfig; whether there was one."""
+        self.file(site).with_suffix(".draft").unlink(missing_ok=True)
+        known = self.file(site).exists()
+        self.file(site).unlink(missing_ok=True)
+        return known
+
     def client(self, site: str) -> SiteClient:
         """A client for the site. Raises NotFound without a kubeconfig, InvalidInput with an unusable one."""
         access = read_kubeconfig(self._existing(site), allow_exec=self.allow_exec)

@@ -46,7 +46,8 @@ class Sites(Book):
     def put(self, site: Site) -> Site:
         """Store the site as it is, and its tenant if that is new. The same again changes nothing.
 
-        Raises LedgerMismatch when another tenant has a site of that name.
+        The name of a decommissioned site is free: another tenant's site may have it. Raises LedgerMismatch when
+        another tenant has a site of that name.
         """
         return self._store.write(lambda txn: _put(txn, site))
 
@@ -94,7 +95,7 @@ def _put(txn: Transaction, site: Site) -> Site:
         txn.connection.execute(insert(tables.sites), site.model_dump())
         txn.audit("site.added", site.name, {"tenant": site.tenant, "region": site.region, "state": site.state})
         return site
-    if known.tenant != site.tenant:
+    if known.tenant != site.tenant and known.state is not SiteState.DECOMMISSIONED:
         remedy = "Give the site another name"
         raise LedgerMismatch("Another tenant has a site of this name", remedy=remedy, site=site.name)
     return _replace(txn, known, site)
