@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import device_pcrs, device_update
+from edge.cli import device_import, device_pcrs, device_retry, device_update
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.model.device import Device, DeviceClaim, DeviceState
 
 app = typer.Typer(help="Devices.")
+app.command("import")(device_import.import_devices)
+app.command("retry")(device_retry.retry)
 app.command("pcrs")(device_pcrs.show_pcrs)
 app.command("update")(device_update.update)
 app.command("updates")(device_update.updates)
