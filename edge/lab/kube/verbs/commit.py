@@ -68,7 +68,8 @@ def _completed(site: Site, call: Call, target: Target, obj: Obj, old: Obj | None
             if word in obj and not obj[word]:
                 del obj[word]
     resource.schema.default(obj)
-    if old is None or asks_otherwise(resource, old, obj):
+    # What a namespace asks of its pods stands in its labels.
+    if old is None or resource.key == NAMESPACES or asks_otherwise(resource, old, obj):
         call.warnings += _admit(site, resource, obj, old)
     checks.check(resource, obj, old)
     return obj
