@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge.cli import lab_register
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.errors import InvalidInput, NotFound
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from edge.lab.layout import Layout
 
 app = typer.Typer(help="A pretend fleet that speaks the real protocols.")
+
+app.command("register")(lab_register.register)
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="The lab's folder; without it, lab in EDGE_HOME.")]
 

@@ -3,76 +3,31 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 from cloudevents.core.bindings.http import to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 from pydantic import SecretStr
 
 from edge.errors import InvalidInput
-from edge.gateway.app import create_app
 from edge.gateway.senders import sign
 from edge.gateway.settings import GatewaySettings
-from edge.ledger import Ledger
 from edge.model.event import EventState
+from tests.contract.served_gateway import KEY, LIMIT, NEXT_KEY, NEXT_TOKEN, STRUCTURED, TOKEN, Served, served
 
-TOKEN, NEXT_TOKEN, KEY, NEXT_KEY = (f"{word}-secret-for-this-test" for word in ("token", "next", "key", "nextkey"))
 REGISTERED = "io.edge-platform.device.registered.v1"
-STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
-LIMIT = 64 * 1024
-
-
-class Served:
-    """A running gateway, its ledger, and a client that may send."""
-
-    def __init__(self, url: str, ledger: Ledger) -> None:
-        self.url = url
-        self.ledger = ledger
-        self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
-        self.stranger = httpx.Client(base_url=url, timeout=10)
-
-    def post(self, body: object, kind: str = STRUCTURED, **headers: str) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.client.post("/events", content=content, headers={"Content-Type": kind, **headers})
-
-    def stored(self) -> int:
-        return sum(self.ledger.inbox.counts().values())
 
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Served]:
-    settings = GatewaySettings(
-        tokens=(SecretStr(TOKEN), SecretStr(NEXT_TOKEN)),
-        hmac_keys=(SecretStr(KEY), SecretStr(NEXT_KEY)),
-        dispatch=False,
-        max_body=LIMIT,
-        body_timeout_s=0.5,
-    )
-    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        config = uvicorn.Config(create_app(settings, ledger), host="127.0.0.1", port=0, log_config=None)
-        listener = config.bind_socket()
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}", ledger)
-        try:
-            yield served
-        finally:
-            served.client.close()
-            served.stranger.close()
-            server.should_exit = True
-            thread.join()
+    with served(tmp_path) as running:
+        yield running
 
 
 def event(device: str = "dev-0001", **changes: Any) -> dict[str, Any]:
