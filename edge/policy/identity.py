@@ -32,7 +32,14 @@ T = TypeVar("T", bound=x509.ExtensionType)
 _MIN_RSA_BITS = 2048
 _STRONG_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def check_identity(registration: Registration, *, trusted: Sequence[str], now: datetime) -> DeviceIdentity:
@@ -102,7 +109,7 @@ def trusted_certificates(texts: tuple[str, ...]) -> tuple[x509.Certificate, ...]
 def _read(text: str, device: str) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(text.encode())
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise _refused(Refusal.UNREADABLE, "The certificate cannot be read", device) from error
     if len(certificates) > MAX_CERTIFICATES:
         what = f"The chain has {len(certificates)} certificates, at most {MAX_CERTIFICATES} are read"

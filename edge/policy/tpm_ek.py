@@ -28,7 +28,14 @@ from edge.policy.tpm_wire import invalid, refused
 EK_PURPOSE: Final = x509.ObjectIdentifier("2.23.133.8.1")
 """Extended key usage of an endorsement certificate (tcg-kp-EKCertificate)."""
 
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 EkPublic = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 

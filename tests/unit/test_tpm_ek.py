@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from edge.errors import IdentityRefused, InvalidInput
+from edge.model.device import DeviceFacts, Registration
+from edge.policy.identity import key_fingerprint
 from edge.policy.tpm_ek import EK_PURPOSE, check_maker, read_ek
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -145,3 +148,15 @@ def test_a_trusted_file_without_an_authority_is_the_operators_mistake(root: Issu
     leaf = endorsed(root)
     with pytest.raises(InvalidInput, match="not a certificate authority"):
         check_maker(read_ek(leaf.pem), anchors=(leaf.pem,), now=NOW)
+
+
+def test_a_certificate_of_an_unknown_version_is_refused(root: Issued) -> None:
+    content = bytearray(root.certificate.public_bytes(Encoding.DER))
+    version = content.index(b"\xa0\x03\x02\x01\x02") + 4
+    content[version] = 34
+    body = base64.b64encode(bytes(content)).decode()
+    pem = f"-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+    assert refused(pem, root) == ("attestation-invalid", "The endorsement certificate cannot be read")
+    told = Registration(device_id="gw-1", certificate=pem, facts=DeviceFacts(serial="SN-1"))
+    with pytest.raises(IdentityRefused, match="cannot be read"):
+        key_fingerprint(told)
