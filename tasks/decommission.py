@@ -19,7 +19,7 @@ from edge.model.site import Site, SiteState
 from edge.model.step import Detail
 from edge.policy.arc import made_by
 from edge.policy.baseline import baseline_namespace
-from edge.policy.decommission import LOSS, OWED_WHEN_LOST, proven_detail
+from edge.policy.decommission import LOSS, OWED_WHEN_LOST, REVOKED_WHY, proven_detail
 from edge.policy.identity import key_fingerprint
 from tasks.arc_progress import run_log
 from tasks.decommission_job import LeaveJob, now
@@ -91,7 +91,8 @@ def revoke(job: LeaveJob, device: Device, reason: str) -> Detail:
     at, device_id = now(), device.device_id
     fingerprint = _fingerprint(device)
     if fingerprint:
-        job.ledger.revocations.revoke_key(fingerprint, device_id=device_id, reason=reason or "decommissioned", at=at)
+        why = f"{REVOKED_WHY}: {reason}" if reason else REVOKED_WHY
+        job.ledger.revocations.revoke_key(fingerprint, device_id=device_id, reason=why, at=at)
     for owned in _standing(job, device):
         job.ledger.ownerships.end(owned, at=at)
     job.ledger.devices.move(device_id, DeviceState.DECOMMISSIONING, reason=reason)

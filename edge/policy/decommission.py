@@ -22,6 +22,9 @@ LABEL = "app.kubernetes.io/managed-by"
 LOSS = "accept-loss"
 """A step of its own: an operator said that the cluster will not be seen again."""
 
+REVOKED_WHY = "decommissioned"
+"""How the reason of a key begins that decommissioning revoked."""
+
 NOT_KEPT = frozenset({"authentication.k8s.io", "authorization.k8s.io", "metrics.k8s.io"})
 """Groups whose kinds are questions or readings: nothing of them is stored."""
 ONLY_MADE = frozenset({"Binding", "ComponentStatus"})

@@ -16,6 +16,9 @@ from edge.model.site import SiteIdentity
 NEEDS_VISIT = (IdentityOutlook.EXPIRED, IdentityOutlook.WILL_EXPIRE)
 """Where waiting does not help."""
 
+GONE = "NotFound"
+"""Our word for the connectivity of a site whose connected cluster is no longer in Azure."""
+
 DEFAULT_RULES = ExpiryRules()
 
 _URGENCY = {outlook: rank for rank, outlook in enumerate(IdentityOutlook)}
@@ -50,6 +53,9 @@ def site_expiry(identity: SiteIdentity, *, now: datetime, rules: ExpiryRules = D
         expires_at=end,
         dark_for=dark_for,
     )
+    if identity.connectivity == GONE:
+        why = "Azure has no connected cluster for it: connect the site anew"
+        return plan.model_copy(update={"outlook": IdentityOutlook.EXPIRED, "why": why})
     if end is None:
         return plan.model_copy(update={"why": "It has never called in"})
     rest = max(end - now, _NOTHING)
@@ -66,8 +72,24 @@ def site_expiry(identity: SiteIdentity, *, now: datetime, rules: ExpiryRules = D
 
 
 def due(plans: Iterable[ExpiryPlan], within: timedelta) -> tuple[ExpiryPlan, ...]:
-    """Those whose identity ends within that time, or has ended; in the order given."""
-    return tuple(plan for plan in plans if plan.may_stay_dark is not None and plan.may_stay_dark <= within)
+    """Those whose identity ends within that time, and those that need a visit anyway; in the order given."""
+    return tuple(
+        plan for plan in plans if needs_visit(plan) or (plan.may_stay_dark is not None and plan.may_stay_dark <= within)
+    )
+
+
+def plan_row(plan: ExpiryPlan) -> dict[str, str]:
+    """The plan as a row for people: days are whole, times UTC."""
+    return {
+        "site": plan.site,
+        "outlook": plan.outlook.value,
+        "day": "" if plan.day is None else str(plan.day),
+        "expires": _date(plan.expires_at),
+        "visit_by": _date(plan.visit_by),
+        "last_contact": _date(plan.last_connected_at),
+        "may_stay_dark": "" if plan.may_stay_dark is None else f"{plan.may_stay_dark.days} d",
+        "why": plan.why,
+    }
 
 
 def needs_visit(plan: ExpiryPlan) -> bool:
@@ -107,6 +129,10 @@ def _stays_dark(identity: SiteIdentity, now: datetime, end: datetime, rules: Exp
         gone = "ever" if last is None else f"{(now - last).days} days"
         return f"It has been dark for {gone}, and {(end - now).days} days are left"
     return ""
+
+
+def _date(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
 def _urgency(plan: ExpiryPlan) -> tuple[int, float, str]:
