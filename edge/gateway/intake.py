@@ -11,7 +11,7 @@ from edge.gateway.life import check_life, is_past, live
 from edge.gateway.refusal import Reason, Refused
 from edge.ledger import Ledger
 from edge.model.base import Value
-from edge.model.device import Origin
+from edge.model.device import DeviceState, Origin, Registration
 from edge.model.event import EventState, IncomingEvent
 from edge.policy.event import Arrival, EventType, understand
 
@@ -52,17 +52,21 @@ def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime, via: O
 
     All or none of the events are stored. Telemetry is not kept, since it can be much: it only moves the time of the
     device's last contact. What an event says is done also when it was there before, because the gateway may have died
-    in between; that changes nothing otherwise.
+    in between; that changes nothing otherwise. A registration that is on record, or on its way, in these very words is
+    not passed on once more when it comes as another event: a storm of them is one onboarding.
     """
     _refuse_unproven(ledger, arrivals, at)
     kept = [arrival for arrival in arrivals if arrival.type is not EventType.DEVICE_TELEMETRY]
+    known = _repeats(ledger, kept)
     new = ledger.inbox.add([arrival.event for arrival in kept], at=at, via=via) if kept else []
-    to_send = settle(ledger, arrivals)
+    repeats = {arrival.key for arrival, was, is_new in zip(kept, known, new, strict=True) if was and is_new}
+    ledger.inbox.mark_handled(repeats, EventState.SUPERSEDED)
+    to_send = {arrival.key for arrival in settle(ledger, [one for one in arrivals if one.key not in repeats])}
     first_time = [arrival for arrival, is_new in zip(kept, new, strict=True) if is_new]
     registrations = [
         arrival for arrival in first_time if arrival.type is not EventType.RENEWED and arrival.registration
     ]
-    fresh = [arrival for arrival in registrations if arrival in to_send]
+    fresh = [arrival for arrival in registrations if arrival.key in to_send]
     duplicate = new.count(False)
     return Receipt(
         accepted=len(arrivals) - duplicate,
@@ -87,10 +91,34 @@ def settle(ledger: Ledger, arrivals: Sequence[Arrival]) -> list[Arrival]:
         else:
             closed[state].append(arrival)
     for state, done in closed.items():
-        keys = [(arrival.event.source, arrival.event.id) for arrival in done]
+        keys = [arrival.key for arrival in done]
         if keys:
             ledger.inbox.mark_handled(keys, state)
     return to_send
+
+
+def _repeats(ledger: Ledger, arrivals: Sequence[Arrival]) -> list[bool]:
+    """For each, whether its registration is on record already or came before in this request.
+
+    One that is newer than what is on record counts as a repeat only while nothing is to be mended: a device that was
+    refused, or failed, may ask again in the same words.
+    """
+    asked: dict[str, Registration] = {}
+    return [_is_repeat(ledger, arrival, asked) for arrival in arrivals]
+
+
+def _is_repeat(ledger: Ledger, arrival: Arrival, asked: dict[str, Registration]) -> bool:
+    if arrival.type is not EventType.REGISTERED or arrival.registration is None:
+        return False
+    if asked.get(arrival.device_id) == arrival.registration:
+        return True
+    asked[arrival.device_id] = arrival.registration
+    try:
+        device = ledger.devices.get(arrival.device_id)
+    except NotFound:
+        return False
+    on_its_way = device.state in {DeviceState.ONBOARDING, DeviceState.CONNECTED}
+    return device.registration == arrival.registration and (on_its_way or arrival.event.time <= device.registered_at)
 
 
 def _settled(ledger: Ledger, arrival: Arrival) -> EventState | None:

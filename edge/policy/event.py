@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from edge.errors import InvalidInput
 from edge.model.base import Value
 from edge.model.device import Endorsement, Origin, Registration
-from edge.model.event import IncomingEvent
+from edge.model.event import EventKey, IncomingEvent
 from edge.model.names import DeviceId
 
 MAX_AHEAD = timedelta(minutes=10)
@@ -77,6 +77,11 @@ class Arrival(Value):
     endorsement: Endorsement | None = None
     via: Origin = Origin.EVENT
     received_at: AwareDatetime | None = None
+
+    @property
+    def key(self) -> EventKey:
+        """What the inbox knows the event by."""
+        return (self.event.source, self.event.id)
 
     @property
     def is_contact(self) -> bool:
