@@ -28,7 +28,8 @@ def comes_back(ledger: Ledger, device: Device) -> Device:
 
 def begin_anew(ledger: Ledger, device: Device, reason: str) -> Device:
     """Begin another life of a device, whose key is believed again if decommissioning was what revoked it."""
-    for revoked in ledger.revocations.keys():
+    known = ledger.revocations.keys()
+    for revoked in known:
         if revoked.device_id == device.device_id and revoked.reason.startswith(REVOKED_WHY):
             ledger.revocations.restore_key(revoked.fingerprint)
     return ledger.devices.begin_anew(device.device_id, reason=reason, generation=device.generation)

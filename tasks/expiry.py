@@ -33,11 +33,11 @@ class ExpiryJob:
 
 
 @contextmanager
-def open_expiry(blocks: Mapping[str, str]) -> Iterator[ExpiryJob]:
-    """What the look works with. `blocks` names the blocks `ledger` and `arc`."""
+def open_expiry(blocks: Mapping[str, str], *, with_azure: bool = True) -> Iterator[ExpiryJob]:
+    """What the look works with. `blocks` names the blocks `ledger` and `arc`; the latter only `with_azure`."""
     subscription = load(ArcSubscription, blocks["arc"])
     with load(EdgeLedger, blocks["ledger"]).client() as ledger:
-        if not subscription.used:
+        if not (with_azure and subscription.used):
             yield ExpiryJob(ledger, None)
             return
         with subscription.client() as arc:

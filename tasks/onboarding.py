@@ -17,6 +17,7 @@ from edge.model.step import Detail, StepState
 from edge.policy.onboarding import attempt_key, onboarding_work
 from tasks.admission import OPEN, assigned, identify, record_site, rightful
 from tasks.baseline import apply_baseline, verify_baseline
+from tasks.coming_back import comes_back
 from tasks.onboarding_job import OnboardingJob
 from tasks.onboarding_outcome import last_attempt, recorded_outcome
 
@@ -52,7 +53,7 @@ def busy(device_id: str) -> Outcome:
 
 def _tried(job: OnboardingJob, device_id: str) -> Outcome:
     """One try of a device that this run holds."""
-    device = job.ledger.devices.get(device_id)
+    device = comes_back(job.ledger, job.ledger.devices.get(device_id))
     if device.state not in OPEN:
         return recorded_outcome(job.ledger, device)
     device = rightful(job, device)

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import device_import, device_pcrs, device_retry, device_update
+from edge.cli import device_import, device_inventory, device_life, device_pcrs, device_retry, device_update
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.model.device import Device, DeviceClaim, DeviceState
 
 app = typer.Typer(help="Devices.")
+app.command("inventory")(device_inventory.inventory)
+app.command("annotate")(device_inventory.annotate)
+app.command("decommission")(device_life.decommission)
+app.command("proof")(device_life.proof)
+app.command("reset")(device_life.reset)
+app.command("replace")(device_life.replace)
 app.command("import")(device_import.import_devices)
 app.command("retry")(device_retry.retry)
 app.command("pcrs")(device_pcrs.show_pcrs)

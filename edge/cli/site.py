@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
+from edge.cli import site_expiring
 from edge.cli.context import open_ledger, site_credentials
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.clients.access import SiteAccess, flatten
@@ -18,6 +19,7 @@ from edge.errors import InvalidInput, SiteSilent, SiteUnreachable
 from edge.model.site import OfflinePolicy, Site, SiteState
 
 app = typer.Typer()
+app.command("expiring")(site_expiring.expiring)
 
 COLUMNS = ("site", "tenant", "region", "role", "state", "when offline", "arc")
 

@@ -42,7 +42,12 @@ _NOT_OURS_TO_DELETE = {
 
 def leave_work(device: Device) -> str:
     """The work id of a device's decommissioning: one for each of its lives."""
-    return f"decommission:{device.device_id}:{device.generation}"
+    return f"{leave_prefix(device.device_id)}{device.generation}"
+
+
+def leave_prefix(device_id: str) -> str:
+    """How the work ids of all decommissionings of a device begin; its life follows."""
+    return f"decommission:{device_id}:"
 
 
 def leave_key(device: Device, step: str) -> StepKey:
