@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from edge.cli import device_import, device_inventory, device_life, device_pcrs, device_retry, device_update
+from edge.cli import (
+    device_explain,
+    device_import,
+    device_inventory,
+    device_life,
+    device_pcrs,
+    device_retry,
+    device_timings,
+    device_update,
+)
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.model.device import Device, DeviceClaim, DeviceState
@@ -18,6 +27,8 @@ app.command("decommission")(device_life.decommission)
 app.command("proof")(device_life.proof)
 app.command("reset")(device_life.reset)
 app.command("replace")(device_life.replace)
+app.command()(device_explain.explain)
+app.command()(device_timings.timings)
 app.command("import")(device_import.import_devices)
 app.command("retry")(device_retry.retry)
 app.command("pcrs")(device_pcrs.show_pcrs)
