@@ -15,15 +15,22 @@ from edge.clients.arc_keys import new_key
 from edge.clients.helm import (
     agents_found,
     agents_left,
-    agents_not_ready,
     install_arc_agents,
     mark_agents,
     uninstall_arc_agents,
+    wait_agents_ready,
 )
 from edge.clients.kubernetes import SiteClient
 from edge.clients.oci import pull_chart
 from edge.errors import EdgeError, SiteSilent, SiteUnreachable
-from edge.model.arc import AgentsFound, AgentsOnCluster, ArcTarget, ConnectAction, ConnectedCluster
+from edge.model.arc import (
+    AgentsFound,
+    AgentsOnCluster,
+    ArcTarget,
+    ConnectAction,
+    ConnectedCluster,
+    ConnectPatience,
+)
 from edge.model.site import Site
 from edge.model.step import Detail
 from edge.policy.arc import (
@@ -43,20 +50,21 @@ from tasks.arc_progress import Phases, run_log
 from tasks.arc_slot import connect_slot
 from tasks.arc_undo import Attempt
 
-AGENTS_WITHIN_S = 1800.0
-"""The agents' chart took 90 s on a large cluster and over 22 minutes on a small one."""
-
-CONNECTED_WITHIN_S = 600.0
-LOOK_EVERY_S = 1.0
 KEYS_AT_ONCE = 2
+
+
+_PATIENT = ConnectPatience()
 
 
 class ArcConnection:
     """Connects sites to one subscription, and disconnects them. One client serves all threads."""
 
-    def __init__(self, subscription: ArcSubscription, credentials: SiteCredentials) -> None:
+    def __init__(
+        self, subscription: ArcSubscription, credentials: SiteCredentials, patience: ConnectPatience = _PATIENT
+    ) -> None:
         self.subscription = subscription
         self.credentials = credentials
+        self.patience = patience
         self.arc: ArcClient = subscription.client()
         self._keys = ThreadPoolExecutor(KEYS_AT_ONCE, "arc-key")
         self._groups: set[str] = set()
@@ -191,8 +199,7 @@ class _Connect:
                 attempt.agents_begun = True
                 self._install(private_key, resource, found.nodes)
             with self._phases.phase("call_in"):
-                told = self._phases.tell("waiting for the agents to call Azure", self._not_ready)
-                self._arc.wait_connected(self._target, within_s=CONNECTED_WITHIN_S, every_s=LOOK_EVERY_S, progress=told)
+                self._wait_connected()
 
     def _put(self, public_key: str, found: Found) -> ConnectedCluster:
         tags, told = onboarding_tags(self._work), self._phases.tell("Azure makes the connected cluster")
@@ -202,23 +209,20 @@ class _Connect:
             return self._arc.put(self._target, public_key, tags, platform=platform, progress=told)
 
     def _install(self, private_key: str, resource: ConnectedCluster, nodes: Sequence[dict[str, Any]]) -> None:
-        block = self._home.subscription
+        block, patience = self._home.subscription, self._home.patience
         ca_file = str(block.ca_file) if block.ca_file else None
+        archive = pull_chart(self._arc.agents_chart(self._target.location), ca_file=ca_file)
+        values = agent_values(self._target, resource, private_key, platform_of(nodes), cloud_of(block.endpoint))
         mark_agents(self._cluster, self._work)
-        install_arc_agents(
-            self._home.credentials.text(self._site.name),
-            pull_chart(self._arc.agents_chart(self._target.location), ca_file=ca_file),
-            agent_values(self._target, resource, private_key, platform_of(nodes), cloud_of(block.endpoint)),
-            within_s=AGENTS_WITHIN_S,
-            progress=self._phases.tell("Helm installs the agents", self._not_ready),
-        )
+        install_arc_agents(self._home.credentials.text(self._site.name), archive, values)
+        told = self._phases.tell("waiting for the agents to be ready")
+        wait_agents_ready(self._cluster, within_s=patience.agents_s, away_s=patience.away_s, progress=told)
 
-    def _not_ready(self) -> str:
-        try:
-            names = agents_not_ready(self._cluster)
-        except EdgeError as error:
-            return f"the cluster does not say how far they are: {error.code}"
-        return f"not ready: {', '.join(names)}" if names else "all agents that are there are ready"
+    def _wait_connected(self) -> None:
+        patience, told = self._home.patience, self._phases.tell("waiting for the agents to call Azure")
+        self._arc.wait_connected(
+            self._target, within_s=patience.call_in_s, every_s=patience.look_every_s, progress=told
+        )
 
     def _say(self, found: Found) -> None:
         if found.warning is not None:

@@ -43,14 +43,13 @@ class Phases:
         finally:
             self._spent[name] = self._spent.get(name, 0.0) + monotonic() - began
 
-    def tell(self, what: str, state: Callable[[], str] | None = None) -> Callable[..., None]:
-        """A callback for clients that wait: it says every `SAY_EVERY_S` seconds that `what` goes on, and its state."""
+    def tell(self, what: str) -> Callable[[float, str], None]:
+        """A callback for clients that wait: it says every `SAY_EVERY_S` seconds that `what` goes on, and the state."""
 
-        def progress(waited_s: float, word: str = "") -> None:
+        def progress(waited_s: float, state: str) -> None:
             if waited_s - self._said >= SAY_EVERY_S:
                 self._said = waited_s
-                more = state() if state is not None else word
-                run_log().info("%s: %s for %.0f s%s", self._site, what, waited_s, f" ({more})" if more else "")
+                run_log().info("%s: %s for %.0f s (%s)", self._site, what, waited_s, state)
 
         return progress
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edge.clients.helm_release import HelmRelease, Waiting
+from edge.clients.helm_release import HelmRelease
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
-from edge.errors import InvalidInput, NotFound, NotYet
+from edge.errors import InvalidInput, NotFound, NotYet, Transient
 from edge.model.arc import AgentsFound, AgentsOnCluster
 from edge.model.kube import ObjectRef
 from edge.policy.arc_agents import (
@@ -32,27 +32,56 @@ from edge.policy.arc_agents import (
 from edge.policy.arc_keys import public_key_of
 
 _LOOK_EVERY_S = 0.5
+_HELM_S = 600.0
+"""Helm makes a dozen requests and runs the chart's hooks."""
 _RESOURCE = "/subscriptions/{}/resourceGroups/{}/providers/Microsoft.Kubernetes/connectedClusters/{}"
 _PLACE = ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", "AZURE_RESOURCE_NAME")
+Progress = Callable[[float, str], None]
 _RELEASE_LABELS = f"owner=helm,name={RELEASE}"
 
 
-def install_arc_agents(
-    kubeconfig_text: str,
-    archive: bytes,
-    values: Mapping[str, Any],
-    *,
-    within_s: float,
-    progress: Waiting | None = None,
-) -> str:
-    """Install or upgrade the agents and wait until they are ready; the chart's version.
+def install_arc_agents(kubeconfig_text: str, archive: bytes, values: Mapping[str, Any]) -> str:
+    """Install or upgrade the agents; the chart's version. Whether they get ready is for `wait_agents_ready` to see.
 
     `archive` is the chart that the Arc data plane names (`edge.clients.oci.pull_chart`), `values` come from
-    `edge.policy.arc_agents.agent_values`; `progress` gets the seconds waited. Raises NotYet when the agents are not
-    ready after `within_s` seconds: take them away again with `uninstall_arc_agents`.
+    `edge.policy.arc_agents.agent_values`. After a failure take away what is there with `uninstall_arc_agents`.
     """
     release = HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE)
-    return release.put(archive, values, within_s=within_s, progress=progress)
+    return release.put(archive, values, within_s=_HELM_S, wait=False)
+
+
+def wait_agents_ready(
+    site: SiteClient, *, within_s: float, away_s: float = 120.0, progress: Progress | None = None
+) -> None:
+    """Wait until every Deployment of the agents has a pod that is available.
+
+    Raises NotYet after `within_s` seconds, naming those that have none, and what the client raises when the site has
+    not answered for `away_s` seconds. `progress` gets the seconds waited and a word about what is missing.
+    """
+    began = heard = time.monotonic()
+    while True:
+        try:
+            missing, heard = _not_ready(site), time.monotonic()
+        except Transient as error:
+            if time.monotonic() - heard > away_s:
+                raise
+            missing = f"the site does not answer: {error.code}"
+        waited = time.monotonic() - began
+        if not missing:
+            return
+        if progress is not None:
+            progress(waited, missing)
+        if waited > within_s:
+            raise NotYet(f"The agents are not ready after {within_s:g} s", site=site.site or None, agents=missing)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _not_ready(site: SiteClient) -> str:
+    agents = list(site.list("apps/v1", "Deployment", namespace=AGENT_NAMESPACE))
+    if not agents:
+        return "no agent is there"
+    waiting = [one["metadata"]["name"] for one in agents if not (one.get("status") or {}).get("availableReplicas")]
+    return f"not ready: {', '.join(waiting)}" if waiting else ""
 
 
 def uninstall_arc_agents(kubeconfig_text: str, *, within_s: float = 180.0) -> None:
@@ -92,15 +121,6 @@ def agents_found(site: SiteClient) -> AgentsFound:
 def mark_agents(site: SiteClient, work: str) -> None:
     """Write on the cluster which onboarding the agents that come now belong to."""
     site.apply(marked_namespace(work))
-
-
-def agents_not_ready(site: SiteClient) -> tuple[str, ...]:
-    """The agents' Deployments that are there and not available yet."""
-    return tuple(
-        str(one["metadata"]["name"])
-        for one in site.list("apps/v1", "Deployment", namespace=AGENT_NAMESPACE)
-        if not (one.get("status") or {}).get("availableReplicas")
-    )
 
 
 def agents_left(site: SiteClient) -> tuple[str, ...]:

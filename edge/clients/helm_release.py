@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -28,13 +27,10 @@ from edge.errors import (
 )
 
 T = TypeVar("T")
-Waiting = Callable[[float], None]
-"""Called about once a second with the seconds waited so far."""
 
 DEPLOYED = "deployed"
 _GRACE_S = 15.0
 """How long after its own time-out a call of Helm may still come back by itself."""
-_TELL_EVERY_S = 1.0
 _LONGEST = 600
 _SECRET = re.compile(r"-----BEGIN[^-]*-----.*?(-----END[^-]*-----|$)|[A-Za-z0-9+/=_-]{120,}", re.DOTALL)
 """Keys in PEM, and whatever else is long enough to be a key or a token."""
@@ -57,10 +53,11 @@ class HelmRelease:
 
         return self._run(look, within_s)
 
-    def put(
-        self, archive: bytes, values: Mapping[str, Any], *, within_s: float, progress: Waiting | None = None
-    ) -> str:
+    def put(self, archive: bytes, values: Mapping[str, Any], *, within_s: float, wait: bool = True) -> str:
         """Install the chart, or upgrade the release to it, and wait until its objects are ready; the chart's version.
+
+        Without `wait` it is done when the objects are there and the chart's hooks have run. Helm does not notice while
+        it waits that the site is away, so who can wait by himself should.
 
         A release that an earlier try left in any state but deployed is uninstalled first: Helm would refuse to go on
         from there. Raises NotYet when the objects are not ready after `within_s` seconds; the release then stays, for
@@ -72,14 +69,14 @@ class HelmRelease:
 
         def put(config: Any) -> str:
             with sdk.Chart.load_archive(archive) as chart:
-                more: dict[str, Any] = {"timeout": max(1, round(within_s)), "wait": "watcher"}
+                more: dict[str, Any] = {"timeout": max(1, round(within_s)), "wait": "watcher" if wait else "hookOnly"}
                 if before == DEPLOYED:
                     config.upgrade(chart, self.name, dict(values), reset_values=True, **more)
                 else:
                     config.install(chart, self.name, dict(values), create_namespace=True, **more)
                 return str(chart.version)
 
-        return self._run(put, within_s, progress)
+        return self._run(put, within_s)
 
     def uninstall(self, *, within_s: float = 120.0) -> None:
         """Uninstall the release and wait until its objects are gone; it is fine when there is none."""
@@ -89,8 +86,8 @@ class HelmRelease:
 
         self._run(remove, within_s)
 
-    def _run(self, work: Callable[[Any], T], within_s: float, progress: Waiting | None = None) -> T:
-        """Do `work` with a connection of its own, in a thread of its own; `progress` is called in the caller's."""
+    def _run(self, work: Callable[[Any], T], within_s: float) -> T:
+        """Do `work` with a connection of its own, in a thread of its own."""
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -103,7 +100,7 @@ class HelmRelease:
 
         thread = threading.Thread(target=body, name=f"helm-{self.name}", daemon=True)
         thread.start()
-        _join(thread, within_s + _GRACE_S, progress)
+        thread.join(within_s + _GRACE_S)
         if thread.is_alive():
             raise SiteSilent(f"Helm got no answer from the site within {within_s + _GRACE_S:g} s", release=self.name)
         if errors:
@@ -117,16 +114,6 @@ class HelmRelease:
         clean = _SECRET.sub("(hidden)", raw)[:_LONGEST]
         # The cause would carry the text that was hidden.
         raise _ours(error, clean, self.name) from (error if clean == raw else None)
-
-
-def _join(thread: threading.Thread, within_s: float, progress: Waiting | None) -> None:
-    if progress is None:
-        thread.join(within_s)
-        return
-    began = time.monotonic()
-    while thread.is_alive() and (waited := time.monotonic() - began) < within_s:
-        progress(waited)
-        thread.join(min(_TELL_EVERY_S, within_s - waited))
 
 
 _SIGNS: tuple[tuple[tuple[str, ...], type[EdgeError]], ...] = (

@@ -100,7 +100,7 @@ def ask(layout: Layout, method: str, path: str, body: object = None) -> dict[str
     context = ssl.create_default_context(cafile=str(layout.ca_file))
     try:
         with urlopen(request, timeout=30, context=context) as response:  # noqa: S310 - as above
-            said: dict[str, Any] = orjson.loads(response.read())
+            said: dict[str, Any] = orjson.loads(response.read() or b"{}")
             return said
     except HTTPError as error:
         raise _refused(error, path) from error

@@ -85,6 +85,19 @@ class EgressCheck(StrEnum):
     """A look that could not be taken refuses the connect too."""
 
 
+class ConnectPatience(Value):
+    """How long a connect waits, in seconds.
+
+    `agents_s`: until the agents are ready; their chart took 90 s on a large cluster and over 22 minutes on a small one.
+    `away_s`: how long the cluster may be away meanwhile. `call_in_s`: until ready agents have called Azure.
+    """
+
+    agents_s: float = 1800.0
+    away_s: float = 120.0
+    call_in_s: float = 600.0
+    look_every_s: float = 1.0
+
+
 class Endpoint(Value):
     """An address that the agents call over TLS."""
 

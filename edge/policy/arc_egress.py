@@ -25,8 +25,9 @@ LONGEST_S = 60
 MANAGED_BY = {"app.kubernetes.io/managed-by": "edge-platform"}
 
 _SCRIPT = """
+connects() { nc -z -w 5 "$1" "$2" >/dev/null 2>&1 || nc -w 5 "$1" "$2" -e true </dev/null >/dev/null 2>&1; }
 look() {
-  if nc -z -w 5 "$1" "$2" >/dev/null 2>&1; then echo "$1:$2 open"; return; fi
+  if connects "$1" "$2"; then echo "$1:$2 open"; return; fi
   case "$1" in
     *[!0-9.]*) timeout 10 nslookup "$1" >/dev/null 2>&1 || { echo "$1:$2 no-dns"; return; } ;;
   esac
@@ -35,6 +36,7 @@ look() {
 for one in $EDGE_ENDPOINTS; do look "${one%:*}" "${one##*:}" >> /dev/termination-log & done
 wait
 """
+"""BusyBox is built with either of two programs `nc`; the smaller one knows no `-z`, so it is tried with both ways."""
 _NEVER = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerError"})
 
 

@@ -16,7 +16,7 @@ import pytest
 from edge.clients.arc import ArcClient
 from edge.clients.arc_keys import new_key
 from edge.clients.azure_identity import default_credential
-from edge.clients.helm import agents_found, install_arc_agents, uninstall_arc_agents
+from edge.clients.helm import agents_found, install_arc_agents, uninstall_arc_agents, wait_agents_ready
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.clients.oci import ChartRef, pull_chart
@@ -67,7 +67,9 @@ class Connect:
         values = agent_values(self.target, cluster, private_key, platform, cloud_of(self.arc.endpoint))
         values["systemDefaultValues"]["image"] = {"tag": image_tag}
         archive = pull_chart(self.arc.agents_chart(self.target.location), ca_file=self.lab.ca_file)
-        return install_arc_agents(self.kubeconfig, archive, values, within_s=within_s)
+        version = install_arc_agents(self.kubeconfig, archive, values)
+        wait_agents_ready(self.site, within_s=within_s)
+        return version
 
     def whole(self) -> ConnectedCluster:
         key = new_key(2048)
