@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from time import monotonic
 
@@ -159,16 +158,13 @@ def update_site(job: UpdateJob, site: Site) -> Outcome:
     """
     started = monotonic()
     ended = partial(Outcome, subject=site.name)
+    this: _Try | None = None
     try:
-        device = _device_at(job, site)
-        if refusal_of(job.order, device) is UpdateRefusal.ALREADY_THERE:
-            return ended(status=Status.SUCCEEDED, seconds=monotonic() - started)
-        work = job.work(device.device_id)
-        with job.credentials.client(site.name) as client:
-            nodes = sorted(str(node["metadata"]["name"]) for node in client.list("v1", "Node"))
-            trouble = _update_nodes(job, client, _Try(device, work), nodes)
+        this = _Try(job, _device_at(job, site))
+        trouble = None if this.is_there else _update_nodes(job, this, site)
     except EdgeError as error:
-        status = offline_status(error, site.when_offline)
+        begun = this is not None and this.ordered is not None
+        status = Status.FAILED if begun else offline_status(error, site.when_offline)
         return ended(status=status, cause=Cause.of(error), seconds=monotonic() - started)
     if trouble is not None:
         return ended(status=Status.FAILED, cause=Cause.of(trouble), seconds=monotonic() - started)
@@ -176,13 +172,16 @@ def update_site(job: UpdateJob, site: Site) -> Outcome:
 
 
 class _Try:
-    """One try of the version on one device."""
+    """One try of the version on one device, and the last order that it was given."""
 
-    def __init__(self, device: UpdatableDevice, work: str) -> None:
+    def __init__(self, job: UpdateJob, device: UpdatableDevice) -> None:
         self.device = device
-        self.work = work
+        self.work = job.work(device.device_id)
+        self.is_there = refusal_of(job.order, device) is UpdateRefusal.ALREADY_THERE
+        self.ordered: StepRecord | None = None
 
     def key(self, step: str, node: str) -> StepKey:
+        """The step's key, the same on every run of this try."""
         return StepKey(work=self.work, subject=self.device.device_id, step=f"{step}:{node}")
 
 
@@ -192,16 +191,18 @@ def _device_at(job: UpdateJob, site: Site) -> UpdatableDevice:
     raise NotFound("No connected device belongs to the site", site=site.name)
 
 
-def _update_nodes(job: UpdateJob, client: SiteClient, this: _Try, nodes: Sequence[str]) -> EdgeError | None:
-    """Stop at the first node that does not confirm; answers what went wrong there."""
-    for node in nodes:
-        order = partial(_order, client, job.order, this.device, node)
-        ordered = job.ledger.steps.once(this.key(ORDER, node), order)
-        verdict, trouble = _await_verdict(job, client, this, node)
-        if trouble is not None or node == nodes[-1]:
-            _remember(job, this.device, verdict, ordered)
-        if trouble is not None:
-            return trouble
+def _update_nodes(job: UpdateJob, this: _Try, site: Site) -> EdgeError | None:
+    """Stop at the first node that does not confirm; answers what went wrong there. How it ended is remembered."""
+    with job.credentials.client(site.name) as client:
+        nodes = sorted(str(node["metadata"]["name"]) for node in client.list("v1", "Node"))
+        for node in nodes:
+            order = partial(_order, client, job.order, this.device, node)
+            this.ordered = job.ledger.steps.once(this.key(ORDER, node), order)
+            verdict, trouble = _await_verdict(job, client, this, node)
+            if trouble is not None or node == nodes[-1]:
+                _remember(job, this.device, verdict, this.ordered)
+            if trouble is not None:
+                return trouble
     return None
 
 
@@ -249,7 +250,6 @@ def _await_verdict(job: UpdateJob, client: SiteClient, this: _Try, node: str) ->
 def _wait(client: SiteClient, order: UpdateOrder, node: str, within_s: float) -> Detail:
     """Wait for the verdict. The API server may be away for a while, because a node reboots. Raises NotYet."""
     ref = node_update_ref(order.component, node)
-
     client.wait_for([ref], partial(settled, order), within_s=within_s)
     verdict = verdict_of(order, read_report(client.get(ref)))
     if verdict is None:
@@ -259,7 +259,6 @@ def _wait(client: SiteClient, order: UpdateOrder, node: str, within_s: float) ->
 
 def _remember(job: UpdateJob, device: UpdatableDevice, verdict: UpdateVerdict, ordered: StepRecord) -> None:
     """The try is known by the time of its order, so remembering it again after a kill changes nothing."""
-    at: datetime | None = ordered.ended_at
     job.ledger.firmware.record(
         UpdateAttempt(
             device_id=device.device_id,
@@ -268,6 +267,6 @@ def _remember(job: UpdateJob, device: UpdatableDevice, verdict: UpdateVerdict, o
             outcome=verdict.outcome,
             reason=verdict.reason,
             from_version=str(ordered.detail.get("from", "")),
-            at=at or ordered.started_at,
+            at=ordered.ended_at or ordered.started_at,
         )
     )

@@ -163,7 +163,7 @@ def read_report(obj: KubeObject) -> NodeReport:
 
 def with_report(device: UpdatableDevice, report: NodeReport) -> UpdatableDevice:
     """What is known of the device once its updater was heard: it knows better than any record what it runs."""
-    under_way = report.phase in _UNDER_WAY and bool(report.wanted)
+    under_way = bool(report.wanted) and (report.phase in _UNDER_WAY or not report.seen)
     return device.model_copy(
         update={"current": report.active or device.current, "running": report.wanted if under_way else ""}
     )

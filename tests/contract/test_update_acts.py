@@ -198,6 +198,24 @@ def test_a_run_that_was_killed_is_gone_on_with(
     assert {(record.key.work, record.state) for record in records} == {(f"update:os:{version}:1", StepState.DONE)}
 
 
+def test_every_node_of_a_device_gets_the_version_and_the_device_one_record(place: Place) -> None:
+    second = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "second-node"}}
+    with SiteClient(place.credentials.access, site=place.name) as client:
+        client.apply(second)
+        try:
+            assert place.update("1.1.0").status is Status.SUCCEEDED
+            found = {
+                obj["metadata"]["name"]: read_report(obj) for obj in client.list("edge-platform.io/v1", "NodeUpdate")
+            }
+        finally:
+            client.delete(ObjectRef.of(second))
+    assert {name: report.active for name, report in found.items()} == {
+        f"{place.name}-os": "1.1.0",
+        "second-node-os": "1.1.0",
+    }
+    assert place.attempts() == [("1.1.0", UpdateOutcome.CONFIRMED, "1.0.0")]
+
+
 def test_a_site_without_a_connected_device_is_told(place: Place) -> None:
     place.ledger.devices.move(DEVICE, DeviceState.QUARANTINED, reason="expired")
     ended = place.update("1.1.0")

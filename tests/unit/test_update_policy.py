@@ -159,16 +159,17 @@ def test_nothing_is_concluded_before_the_device_says_so(obj: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "current", "running"),
+    ("obj", "running"),
     [
-        pytest.param("Testing", "2.0.0", "2.0.0", id="in-the-middle"),
-        pytest.param("Confirmed", "2.0.0", "", id="over"),
-        pytest.param("FellBack", "2.0.0", "", id="fell-back"),
+        pytest.param(reported("Testing", "b"), "2.0.0", id="in-the-middle"),
+        pytest.param(reported("Confirmed", "b", seen=2), "2.0.0", id="ordered-a-moment-ago"),
+        pytest.param(reported("Confirmed", "b"), "", id="over"),
+        pytest.param(reported("FellBack", "b"), "", id="fell-back"),
     ],
 )
-def test_the_updater_knows_better_than_the_record(phase: str, current: str, running: str) -> None:
-    found = with_report(device(), read_report(reported(phase, "b")))
-    assert (found.current, found.running) == (current, running)
+def test_the_updater_knows_better_than_the_record(obj: Any, running: str) -> None:
+    found = with_report(device(), read_report(obj))
+    assert (found.current, found.running) == ("2.0.0", running)
 
 
 def test_an_update_is_planned_as_any_rollout_is() -> None:
