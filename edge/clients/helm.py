@@ -90,9 +90,10 @@ def uninstall_arc_agents(kubeconfig_text: str, *, within_s: float = 180.0) -> No
     Left behind are the agents' CustomResourceDefinitions, the release's namespace, and, after a try that was cut off,
     the agents' namespace.
     """
-    HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE).uninstall(within_s=within_s)
     until = time.monotonic() + within_s
     with SiteClient(read_kubeconfig(kubeconfig_text)) as site:
+        site.version()  # Helm takes ten seconds to find out that a site is away
+        HelmRelease(kubeconfig_text, RELEASE, RELEASE_NAMESPACE).uninstall(within_s=within_s)
         leftovers = [*_crds(site), _namespace(AGENT_NAMESPACE), _namespace(RELEASE_NAMESPACE)]
         for ref in leftovers:
             site.delete(ref)
