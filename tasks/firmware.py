@@ -15,7 +15,7 @@ from blocks.ledger import EdgeLedger
 from blocks.load import load
 from edge.clients.kubernetes import SiteClient
 from edge.clients.node_update import node_update_definition
-from edge.errors import EdgeError, InvalidInput, NotFound, NotYet, OperationFailed, Rejected, Transient
+from edge.errors import EdgeError, NotFound, NotYet, OperationFailed, Rejected, Transient
 from edge.ledger import Ledger
 from edge.model.device import Device, DeviceState
 from edge.model.firmware import (
@@ -33,6 +33,7 @@ from edge.model.rollout import Rollout, RolloutPlan, RolloutState, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.step import Detail, StepKey, StepRecord
 from edge.policy.firmware import (
+    check_times,
     digest_of,
     node_update,
     node_update_ref,
@@ -103,9 +104,7 @@ def open_update(
 
     `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
     """
-    if order.self_test_s >= strategy.site_deadline_s:
-        remedy = "Give each site longer: `site_deadline_s` of the strategy"
-        raise InvalidInput("The self-test lasts as long as a site may take", remedy=remedy, field="self_test_s")
+    check_times(order, strategy)
     with load(EdgeLedger, blocks["ledger"]).client() as ledger:
         candidates = Candidates(ledger, order, sites)
         begun = unfinished_update(ledger, order, sites)

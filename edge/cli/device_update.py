@@ -20,7 +20,7 @@ from edge.errors import InvalidInput, OperationFailed
 from edge.model.firmware import Component, UpdateOrder, UpdateRefusal
 from edge.model.rollout import Rollout, RolloutState, Strategy
 from edge.model.site import SiteSelector
-from edge.policy.firmware import digest_of
+from edge.policy.firmware import check_times, digest_of
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
@@ -58,6 +58,7 @@ def update(
         go_back=go_back,
     )
     chosen = read_strategy(strategy)
+    check_times(order, chosen)
     keep_prefect_quiet()
     start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT)
     with open_ledger() as ledger:
@@ -130,7 +131,7 @@ def _start_here(parameters: dict[str, Any]) -> str:
 
 
 def _refused_table(refused: dict[str, UpdateRefusal]) -> Table:
-    return table(f"{len(refused)} devices do not get it", ("device", "reason"), list(refused.items()))
+    return table(f"Not updated: {len(refused)}", ("device", "reason"), list(refused.items()))
 
 
 def _is_good(rollout: Rollout | None, refused: dict[str, UpdateRefusal]) -> bool:

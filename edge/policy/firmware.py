@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
+from edge.errors import InvalidInput
 from edge.model.device import Device, DeviceState
 from edge.model.firmware import (
     Component,
@@ -116,6 +117,14 @@ def plan_update(order: UpdateOrder, cohort: Sequence[Site], strategy: Strategy, 
         waves=cut_waves(cohort, strategy),
         must_be_online=tuple(sorted(site.name for site in cohort if site.when_offline is OfflinePolicy.ERROR)),
     )
+
+
+def check_times(order: UpdateOrder, strategy: Strategy) -> None:
+    """Raise InvalidInput when a device would be given up before its self-test can be over."""
+    if order.self_test_s >= strategy.site_deadline_s:
+        what = f"The self-test lasts {order.self_test_s} s, and a site may take {strategy.site_deadline_s:g} s for all"
+        remedy = "Give each site longer: `site_deadline_s` of the strategy"
+        raise InvalidInput(what, remedy=remedy, field="self_test_s", value=order.self_test_s)
 
 
 def rollout_name(component: Component) -> str:

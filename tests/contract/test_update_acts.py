@@ -16,14 +16,14 @@ from edge.clients.node_update import node_update_definition
 from edge.errors import NotFound
 from edge.ledger import Ledger
 from edge.model.device import DeviceFacts, DeviceState, Registration
-from edge.model.firmware import Component, UpdateOrder, UpdateOutcome
+from edge.model.firmware import Component, UpdateAttempt, UpdateOrder, UpdateOutcome, UpdateRefusal
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.outcome import Outcome, Status
-from edge.model.rollout import Strategy
-from edge.model.site import OfflinePolicy, Site
+from edge.model.rollout import RolloutState, Strategy
+from edge.model.site import OfflinePolicy, Site, SiteSelector
 from edge.model.step import StepState
 from edge.policy.firmware import node_update_ref, plan_update, read_report
-from tasks.firmware import UpdateJob, update_site
+from tasks.firmware import Candidates, UpdateJob, unfinished_update, update_site
 
 DEVICE = "dev-of-updates"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -223,3 +223,30 @@ def test_a_site_without_a_connected_device_is_told(place: Place) -> None:
     assert ended.cause.code == NotFound.code
     with pytest.raises(NotFound):
         place.look()
+
+
+def test_an_interrupted_update_is_found_again_though_some_devices_have_the_version_by_now(tmp_path: Path) -> None:
+    order = UpdateOrder(component=Component.OS, version="1.1.0", image=f"registry.example/os@sha256:{'ab' * 32}")
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        sites = [ledger.sites.put(Site(name=name)) for name in ("s1", "s2", "s3")]
+        for site in sites[:2]:
+            registration = Registration(device_id=site.name, certificate="none", facts=DeviceFacts(serial="SN-1"))
+            ledger.devices.register(registration, at=START)
+            ledger.devices.move(site.name, DeviceState.CONNECTED, site=site.name)
+        plan = plan_update(order, sites[:2], Strategy(), 1)
+        ledger.rollouts.start(plan)
+        ledger.firmware.record(
+            UpdateAttempt(
+                device_id="s1", component=Component.OS, version="1.1.0", outcome=UpdateOutcome.CONFIRMED, at=START
+            )
+        )
+        candidates = Candidates(ledger, order, SiteSelector())
+        assert [site.name for site in candidates.due] == ["s2"]
+        assert candidates.refused == {"s1": UpdateRefusal.ALREADY_THERE, "s3": UpdateRefusal.NOT_CONNECTED}
+        begun = unfinished_update(ledger, order, SiteSelector())
+        assert begun is not None
+        assert begun.plan == plan
+        assert unfinished_update(ledger, order, SiteSelector(names=("s2", "s3"))) is None
+        assert unfinished_update(ledger, order.model_copy(update={"self_test_s": 9}), SiteSelector()) is None
+        ledger.rollouts.finish(plan.rollout_id, RolloutState.SUCCEEDED)
+        assert unfinished_update(ledger, order, SiteSelector()) is None

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge.clients.node_update import node_update_definition
+from edge.errors import InvalidInput
 from edge.model.device import Device, DeviceFacts, DeviceState, Registration
 from edge.model.firmware import (
     Component,
@@ -23,6 +24,7 @@ from edge.model.kube import Health
 from edge.model.rollout import Strategy
 from edge.model.site import OfflinePolicy, Site
 from edge.policy.firmware import (
+    check_times,
     is_newer,
     node_update,
     plan_update,
@@ -207,3 +209,10 @@ def test_what_is_asked_of_a_node_fits_the_shipped_definition() -> None:
     assert known["properties"]["component"]["enum"] == [*reversed(Component)]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
     assert status["properties"]["phase"]["enum"] == [*UpdatePhase]
+
+
+def test_a_self_test_that_outlasts_its_deadline_is_refused() -> None:
+    check_times(ORDER, Strategy(site_deadline_s=121))
+    with pytest.raises(InvalidInput) as refused:
+        check_times(ORDER, Strategy(site_deadline_s=120))
+    assert refused.value.where["field"] == "self_test_s"
