@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +66,12 @@ class _State(Value):
 class LocalPlatform:
     """Start and stop everything in `home`. Two of them with different folders do not meet."""
 
-    def __init__(self, home: Path, *, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, home: Path, *, say: Callable[[str], None] = lambda _: None, clock_rate: float = 1.0) -> None:
         self.home = home.absolute()
         self.say = say
+        self.clock_rate = clock_rate
+        """Seconds of the lab for each real one."""
+        self._worker_env: dict[str, str] = {}
         self._state = self.home / "platform.json"
         self._started: dict[str, Started] = dict(self._read().started)
 
@@ -100,6 +105,14 @@ class LocalPlatform:
         self._write(addresses)
         return addresses
 
+    def kill_worker(self) -> None:
+        """End the worker as a power cut would, and start another. Runs that it had started go on, and nobody's."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid("worker"), signal.SIGKILL)
+        addresses = self.addresses()
+        self._start_worker(self._worker_env)
+        self._write(addresses)
+
     def stop(self) -> list[str]:
         """End what was started here and still runs; answers its names."""
         ended = [name for name, process in reversed(self._started.items()) if end(process)]
@@ -132,7 +145,10 @@ class LocalPlatform:
     def _start_lab(self, sites: int, scenario: str | None) -> dict[str, Any]:
         self.say(f"starting the lab with {sites} sites")
         weather = ["--scenario", scenario] if scenario else []
-        said = self._edge("lab", "up", "--sites", str(sites), *weather, "--state", str(self.home / "lab"), "--json")
+        clock = ["--clock-rate", str(self.clock_rate)] if self.clock_rate != 1.0 else []
+        said = self._edge(
+            "lab", "up", "--sites", str(sites), *weather, *clock, "--state", str(self.home / "lab"), "--json"
+        )
         found: dict[str, Any] = orjson.loads(said)
         return found
 
@@ -150,6 +166,7 @@ class LocalPlatform:
 
     def _start_worker(self, env: dict[str, str]) -> None:
         self.say("starting a worker")
+        self._worker_env = env
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "edge", "--type", "process"]
         self._spawn("worker", [*worker, "--name", "local", "--limit", "4"], {**env, **WORKER_TUNING}, cwd=Path("/"))
 
