@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     """Folder in which stamps are looked up by name, before the shipped ones."""
     trust: Path | None = None
     """PEM file with the manufacturers' CA certificates. None: no device can be onboarded."""
+    voucher_trust: Path | None = None
+    """PEM file with the CA certificates of those who sign ownership vouchers. None: no voucher is believed."""
+    tpm_trust: Path | None = None
+    """PEM file with the CA certificates of the makers of TPMs. None: no attestation is believed."""
+    admission: Path | None = None
+    """YAML file that says how much a device must prove. None: the defaults of `AdmissionPolicy`."""
     assignment: Path | None = None
     """YAML file with the rules that give a device its site. None: no device can be onboarded."""
     baseline: Path | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from edge.errors import IdentityRefused
-from edge.model.admission import Ownership
-from edge.model.device import Device, DeviceState, Registration
-from edge.model.identity import Refusal
+from edge.model.admission import Admitted, Evidence, Ownership
+from edge.model.device import Device, DeviceState, Origin, Registration
 from edge.model.site import Site
 from edge.model.step import Detail
+from edge.policy.admission import admit, carried_voucher, refuse_other_tenant
 from edge.policy.assignment import assign, keep_site
-from edge.policy.identity import check_identity, refuse_contested
+from edge.policy.identity import key_fingerprint, refuse_contested
 from edge.policy.owner import owner_of
 from tasks.onboarding_job import OnboardingJob
 
@@ -26,26 +26,64 @@ def rightful(job: OnboardingJob, device: Device) -> Device:
     hold and just one of the others does, that one takes its place.
     """
     claims = job.ledger.devices.claims(device.device_id)
-    if not claims or _holds(job, device.registration):
+    if not claims or _admitted(job, device, device.registration, device.via) is not None:
         return device
-    good = [claim.key for claim in claims if _holds(job, claim.registration)]
+    good = [claim.key for claim in claims if _admitted(job, device, claim.registration, claim.via) is not None]
     return job.ledger.devices.adopt(device.device_id, good[0]) if len(good) == 1 else device
 
 
-def _holds(job: OnboardingJob, registration: Registration) -> bool:
-    try:
-        check_identity(registration, trusted=job.trusted, now=datetime.now(UTC))
-    except IdentityRefused:
-        return False
-    return True
-
-
 def identify(job: OnboardingJob, device: Device) -> Detail:
-    now = datetime.now(UTC)
-    identity = check_identity(device.registration, trusted=job.trusted, now=now)
-    claims = [claim.registration for claim in job.ledger.devices.claims(device.device_id)]
-    refuse_contested(claims, trusted=job.trusted, now=now)
-    return {"fingerprint": identity.fingerprint, "not_after": identity.not_after.isoformat()}
+    """Let the device in or raise IdentityRefused; the detail says on what grounds it came in."""
+    admitted = _admit(job, device, device.registration, device.via)
+    claims = job.ledger.devices.claims(device.device_id)
+    rivals = [_admitted(job, device, claim.registration, claim.via) for claim in claims]
+    refuse_contested(admitted.identity.fingerprint, [rival.identity for rival in rivals if rival is not None])
+    if admitted.ownership is not None:
+        owned = admitted.ownership.ownership_id
+        life, at = device.generation, datetime.now(UTC)
+        job.ledger.ownerships.use(owned, device_id=device.device_id, generation=life, at=at)
+    return _grounds_of(admitted)
+
+
+def _grounds_of(admitted: Admitted) -> Detail:
+    identity, owner = admitted.identity, admitted.ownership
+    return {
+        "fingerprint": identity.fingerprint,
+        "not_after": identity.not_after.isoformat(),
+        "issuer": identity.issuer,
+        "proven": admitted.proven,
+        "owner": owner.tenant if owner else "",
+        "ownership": owner.ownership_id if owner else "",
+        "attested": admitted.boot_reference is not None,
+        "boot_reference": admitted.boot_reference or "",
+    }
+
+
+def _admitted(job: OnboardingJob, device: Device, registration: Registration, via: Origin) -> Admitted | None:
+    try:
+        return _admit(job, device, registration, via)
+    except IdentityRefused:
+        return None
+
+
+def _admit(job: OnboardingJob, device: Device, registration: Registration, via: Origin) -> Admitted:
+    return admit(registration, job.trust, _evidence(job, device, registration, via), now=datetime.now(UTC))
+
+
+def _evidence(job: OnboardingJob, device: Device, registration: Registration, via: Origin) -> Evidence:
+    """What the ledger knows of a registration. A voucher that it carries is recorded first, once it is found good."""
+    ledger = job.ledger
+    voucher = carried_voucher(registration, job.trust, now=datetime.now(UTC))
+    if voucher is not None:
+        ledger.ownerships.record(voucher)
+    return Evidence(
+        via=via,
+        generation=device.generation,
+        challenge=ledger.challenges.get(registration.proof.nonce) if registration.proof else None,
+        ownerships=ledger.ownerships.of_serial(registration.facts.serial),
+        revocation_lists=ledger.revocations.lists(),
+        revoked_keys=ledger.revocations.revoked([key_fingerprint(registration)]),
+    )
 
 
 def assigned(job: OnboardingJob, device: Device) -> Site:
@@ -56,22 +94,14 @@ def assigned(job: OnboardingJob, device: Device) -> Site:
     """
     owner = _owner(job, device)
     site = _kept(job, device) or _decided(job, device, owner)
-    if owner is not None and owner.tenant != site.tenant:
-        raise IdentityRefused(
-            "The device belongs to another tenant than the rule gives it",
-            remedy="Correct the rule, or have the owner's voucher or list changed",
-            reason=Refusal.OTHER_TENANT,
-            device=device.device_id,
-            owner=owner.tenant,
-            tenant=site.tenant,
-        )
+    refuse_other_tenant(owner, site.tenant, device=device.device_id)
     _refuse_taken(job, device, site)
     return site
 
 
 def _owner(job: OnboardingJob, device: Device) -> Ownership | None:
     known = job.ledger.ownerships.of_serial(device.registration.facts.serial)
-    return owner_of(known, device, now=datetime.now(UTC))
+    return owner_of(known, device)
 
 
 def _kept(job: OnboardingJob, device: Device) -> Site | None:

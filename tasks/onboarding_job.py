@@ -37,7 +37,7 @@ class OnboardingJob:
         """A process's own: a run that Prefect starts again is another holder than its dead self."""
         self.lasting = timedelta(seconds=claim_s)
         self.credentials = credentials
-        self.trusted = admission.anchors()
+        self.trust = admission.trust()
         self.rules = admission.assignment_rules()
         self.baseline = admission.site_baseline()
         self.arc = arc

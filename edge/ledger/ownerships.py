@@ -50,10 +50,10 @@ class Ownerships(Book):
             return tuple(_ownership(row) for row in connection.execute(wanted).mappings())
 
     def use(self, ownership_id: str, *, device_id: str, generation: int, at: datetime) -> Ownership:
-        """A device comes in on it; once more for the same device in the same life changes nothing.
+        """A device comes in on it, also in a later life of its own; once more for the same life changes nothing.
 
         Of two that use it at the same time, in whatever process, one wins. Raises NotFound, or IdentityRefused with the
-        reason `voucher-used` (another device, or another life) or `not-owned` (it was ended).
+        reason `voucher-used` (another device) or `not-owned` (it was ended).
         """
         used = {"used_by": device_id, "used_generation": generation, "used_at": at}
         return self._store.write(lambda txn: _use(txn, ownership_id, used))
@@ -119,8 +119,8 @@ def _use(txn: Transaction, ownership_id: str, used: dict[str, Any]) -> Ownership
     if (known.used_by, known.used_generation) == (used["used_by"], used["used_generation"]):
         return known
     where = {"ownership": ownership_id, "serial": known.serial, "device": used["used_by"]}
-    if known.used_by is not None:
-        what = f"It let in {known.used_by} in its life {known.used_generation}"
+    if known.used_by not in {None, used["used_by"]}:
+        what = f"It let in {known.used_by}"
         raise IdentityRefused(
             what, remedy="Ask the owner for a new voucher", reason=Refusal.VOUCHER_USED.value, **where
         )

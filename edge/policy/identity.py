@@ -11,28 +11,25 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge.errors import IdentityRefused, InvalidInput
 from edge.model.device import Registration
 from edge.model.identity import DeviceIdentity, Refusal
-
-MAX_CERTIFICATES = 4
-"""The leaf and up to three intermediates."""
+from edge.policy.chain import MAX_CERTIFICATES, ChainRefused, check_name_constraints, verified_chain
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
 _MIN_RSA_BITS = 2048
 _STRONG_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -40,6 +37,14 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+"""What `cryptography` raises when a structure is malformed."""
+
+
+class Proven(NamedTuple):
+    """Who a device is, and the certificates that say so: the leaf first, a trusted one last."""
+
+    identity: DeviceIdentity
+    chain: tuple[x509.Certificate, ...]
 
 
 def check_identity(registration: Registration, *, trusted: Sequence[str], now: datetime) -> DeviceIdentity:
@@ -47,6 +52,11 @@ def check_identity(registration: Registration, *, trusted: Sequence[str], now: d
 
     `trusted` are PEM texts with the manufacturers' CA certificates (InvalidInput when one cannot be read).
     """
+    return prove_identity(registration, trusted=trusted, now=now).identity
+
+
+def prove_identity(registration: Registration, *, trusted: Sequence[str], now: datetime) -> Proven:
+    """As `check_identity`, with the chain that was verified."""
     device = registration.device_id
     anchors = trusted_certificates(tuple(trusted))
     leaf, *between = _read(registration.certificate, device)
@@ -54,22 +64,25 @@ def check_identity(registration: Registration, *, trusted: Sequence[str], now: d
         _check_dates(leaf, device, now)
         _check_key(leaf, device)
         _check_usage(leaf, device)
-        _check_chain(leaf, between, anchors=anchors, device=device, now=now)
+        chain = verified_chain(leaf, between, anchors=anchors, now=now)
         _check_name(leaf, device)
-        return _identity(leaf, device)
-    except _UNREADABLE as error:
+        _check_serial(leaf, registration)
+        check_name_constraints(device, chain)
+        return Proven(_identity(leaf, device), chain)
+    except ChainRefused as error:
+        raise _refused(error.reason, str(error), device) from error
+    except UNREADABLE as error:
         raise _refused(Refusal.UNREADABLE, "The certificate has a malformed part", device) from error
 
 
-def refuse_contested(claims: Sequence[Registration], *, trusted: Sequence[str], now: datetime) -> None:
-    """Raise IdentityRefused (`key-changed`) when another certificate for the device is as good as the one on record.
+def refuse_contested(fingerprint: str, rivals: Sequence[DeviceIdentity]) -> None:
+    """Raise IdentityRefused (`key-changed`) when another key for the device is as good as the one on record.
 
-    A claim that does not verify is ignored: otherwise anybody could keep a device out by naming its id.
+    `fingerprint` is the key on record, `rivals` are the claims that would be admitted. Those that would not play no
+    part: otherwise anybody could keep a device out by naming its id.
     """
-    for claim in claims:
-        try:
-            check_identity(claim, trusted=trusted, now=now)
-        except IdentityRefused:
+    for claim in rivals:
+        if claim.fingerprint == fingerprint:
             continue
         what = "Two certificates with different keys are valid for this device; one of them may be a copy's"
         raise _refused(Refusal.KEY_CHANGED, what, claim.device_id)
@@ -82,8 +95,8 @@ def key_fingerprint(registration: Registration) -> str:
     """
     leaf = _read(registration.certificate, registration.device_id)[0]
     try:
-        return _fingerprint(leaf)
-    except _UNREADABLE as error:
+        return public_key_fingerprint(leaf)
+    except UNREADABLE as error:
         raise _refused(Refusal.UNREADABLE, "The public key cannot be read", registration.device_id) from error
 
 
@@ -109,7 +122,7 @@ def trusted_certificates(texts: tuple[str, ...]) -> tuple[x509.Certificate, ...]
 def _read(text: str, device: str) -> list[x509.Certificate]:
     try:
         certificates = x509.load_pem_x509_certificates(text.encode())
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise _refused(Refusal.UNREADABLE, "The certificate cannot be read", device) from error
     if len(certificates) > MAX_CERTIFICATES:
         what = f"The chain has {len(certificates)} certificates, at most {MAX_CERTIFICATES} are read"
@@ -150,48 +163,6 @@ def _check_usage(leaf: x509.Certificate, device: str) -> None:
         raise _refused(Refusal.WRONG_USAGE, "The certificate's extended key usage lacks client authentication", device)
 
 
-def _check_chain(
-    leaf: x509.Certificate,
-    between: list[x509.Certificate],
-    *,
-    anchors: Sequence[x509.Certificate],
-    device: str,
-    now: datetime,
-) -> None:
-    if not anchors:
-        raise _refused(Refusal.UNKNOWN_ISSUER, "No manufacturer is trusted", device)
-    verifier = (
-        verification.PolicyBuilder()
-        .store(verification.Store(list(anchors)))
-        .time(now)
-        .max_chain_depth(MAX_CERTIFICATES)
-        .extension_policies(
-            ca_policy=verification.ExtensionPolicy.webpki_defaults_ca(),
-            ee_policy=verification.ExtensionPolicy.permit_all(),
-        )
-        .build_client_verifier()
-    )
-    try:
-        verifier.verify(leaf, between)
-    except verification.VerificationError as error:
-        if _leads_to(leaf, between, anchors):
-            raise _refused(Refusal.BAD_CHAIN, "The certificate does not lead to a trusted issuer", device) from error
-        what = f"The issuer {leaf.issuer.rfc4514_string()[:200]!r} is not trusted"
-        raise _refused(Refusal.UNKNOWN_ISSUER, what, device) from error
-
-
-def _leads_to(leaf: x509.Certificate, between: list[x509.Certificate], anchors: Sequence[x509.Certificate]) -> bool:
-    """Whether the names of the issuers, followed upwards, reach a trusted one; signatures are not looked at."""
-    trusted = {anchor.subject for anchor in anchors}
-    issuers = {certificate.subject: certificate.issuer for certificate in between}
-    name = leaf.issuer
-    for _ in range(MAX_CERTIFICATES):
-        if name in trusted:
-            return True
-        name = issuers.get(name, name)
-    return False
-
-
 def _check_name(leaf: x509.Certificate, device: str) -> None:
     """The common name or a DNS name must be the device's id, case included: else one device could come as another."""
     names = [str(part.value) for part in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
@@ -203,18 +174,34 @@ def _check_name(leaf: x509.Certificate, device: str) -> None:
         raise _refused(Refusal.WRONG_NAME, what, device)
 
 
+def _check_serial(leaf: x509.Certificate, registration: Registration) -> None:
+    proven = _device_serial(leaf)
+    told = registration.facts.serial
+    if proven and told != proven:
+        what = f"The device says that its serial number is {told!r}, its certificate says {proven!r}"
+        raise _refused(Refusal.WRONG_SERIAL, what, registration.device_id)
+
+
+def _device_serial(leaf: x509.Certificate) -> str:
+    """The serial number of the device in the subject (IEEE 802.1AR), not the certificate's."""
+    found = [str(part.value) for part in leaf.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
+    return found[0][:128] if found else ""
+
+
 def _identity(leaf: x509.Certificate, device: str) -> DeviceIdentity:
     return DeviceIdentity(
         device_id=device,
         subject=leaf.subject.rfc4514_string(),
         issuer=leaf.issuer.rfc4514_string(),
         serial=f"{leaf.serial_number:x}",
-        fingerprint=_fingerprint(leaf),
+        device_serial=_device_serial(leaf),
+        fingerprint=public_key_fingerprint(leaf),
         not_after=leaf.not_valid_after_utc,
     )
 
 
-def _fingerprint(certificate: x509.Certificate) -> str:
+def public_key_fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 in hex of a certificate's public key (DER, SubjectPublicKeyInfo)."""
     key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(key).hexdigest()
 

@@ -22,7 +22,8 @@ from cryptography.x509 import verification
 
 from edge.errors import IdentityRefused
 from edge.model.identity import Refusal
-from edge.policy.identity import MAX_CERTIFICATES, trusted_certificates
+from edge.policy.chain import MAX_CERTIFICATES
+from edge.policy.identity import trusted_certificates
 from edge.policy.tpm_wire import invalid, refused
 
 EK_PURPOSE: Final = x509.ObjectIdentifier("2.23.133.8.1")
