@@ -19,7 +19,7 @@ from edge.model.site import Site, SiteState
 from edge.model.step import Detail
 from edge.policy.arc import made_by
 from edge.policy.baseline import baseline_namespace
-from edge.policy.decommission import LOSS, OWED_WHEN_LOST, REVOKED_WHY, proven_detail
+from edge.policy.decommission import LOSS, OWED_WHEN_LOST, REVOKED_WHY, leaving_life, proven_detail
 from edge.policy.identity import key_fingerprint
 from tasks.arc_progress import run_log
 from tasks.decommission_job import LeaveJob, now
@@ -35,7 +35,7 @@ def decommission(job: LeaveJob, device_id: str, reason: str, *, lost: bool) -> L
     Its access is revoked before anything else, also when another run works on it. A step that fails is owed and does
     not keep the next from being done, unless that needs it.
     """
-    device = job.ledger.devices.get(device_id)
+    device = leaving_life(job.ledger.devices.get(device_id))
     job.once(device, LeaveStep.REVOKE, partial(revoke, job, device, reason))
     if lost:
         job.once(device, LOSS, lambda: {"reason": reason})
@@ -62,15 +62,14 @@ def _let_go(job: LeaveJob, device: Device) -> None:
     site = job.site(device)
     _try(job, device, LeaveStep.FORGET, partial(forget, job, device, site))
     _try(job, device, LeaveStep.FREE, partial(free, job, device, site))
-    if job.ledger.devices.get(device.device_id).generation == device.generation:
-        _settle(job, device, site)
+    _settle(job, device, site)
 
 
 def _settle(job: LeaveJob, device: Device, site: Site | None) -> None:
     """A lost cluster that was seen again and wiped: what was brought back for that goes again, and the debt is paid."""
     if site is not None and not job.ledger.devices.list(site=site.name):
         job.credentials.forget(site.name)
-    if LeaveStep.FREE not in {step.step for step in job.proof(device).owed}:
+    if job.ledger.devices.get(device.device_id).state is DeviceState.DECOMMISSIONED:
         job.ledger.devices.release(device.device_id, state=DeviceState.DECOMMISSIONED, reason=_why(job, device))
 
 

@@ -98,9 +98,13 @@ class Devices(Book):
         """
         return self._store.write(lambda txn: _begin_anew(txn, device_id, reason, generation))
 
-    def release(self, device_id: str, *, state: DeviceState, reason: str = "") -> Device:
-        """Move the device to a state in which it belongs to no site and no tenant. Raises NotFound."""
-        return self._store.write(lambda txn: _release(txn, device_id, state, reason))
+    def release(self, device_id: str, *, state: DeviceState, reason: str = "", ends: int | None = None) -> Device:
+        """Move the device to a state in which it belongs to no site and no tenant. Raises NotFound.
+
+        `ends` is the generation that ends with that: what was proven in it counts in no later one. A device that is
+        beyond it keeps its generation.
+        """
+        return self._store.write(lambda txn: _release(txn, device_id, (state, reason), ends))
 
     def renew(self, device_id: str, registration: Registration, *, at: datetime) -> Device:
         """Replace certificate, key and facts of a device, whose state stays: the caller has checked who it is.
@@ -186,9 +190,10 @@ def _begin_anew(txn: Transaction, device_id: str, reason: str, generation: int |
     return change(txn, device_id, {"state": DeviceState.REGISTERED, "reason": "", "generation": beyond})
 
 
-def _release(txn: Transaction, device_id: str, state: DeviceState, reason: str) -> Device:
-    device = device_of(row_of(txn.connection, device_id, locked=True))
-    changes = {"state": state, "reason": reason, "site": None, "tenant": None}
+def _release(txn: Transaction, device_id: str, moved: tuple[DeviceState, str], ends: int | None) -> Device:
+    device, (state, reason) = device_of(row_of(txn.connection, device_id, locked=True)), moved
+    generation = device.generation + 1 if device.generation == ends else device.generation
+    changes = {"state": state, "reason": reason, "site": None, "tenant": None, "generation": generation}
     if device.model_copy(update=changes) == device:
         return device
     left = {"site": device.site or "", "tenant": device.tenant or ""}

@@ -15,7 +15,6 @@ from edge.model.decommission import Footprint, LeaveProof, LeaveStep, Mark, Step
 from edge.model.device import Device, DeviceState
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.step import Detail, StepKey, StepRecord, StepState
-from edge.policy.owner import owner_of
 
 FIELD_MANAGER = "edge-platform"
 LABEL = "app.kubernetes.io/managed-by"
@@ -122,6 +121,13 @@ def proof_of(device: Device, records: Iterable[StepRecord]) -> LeaveProof:
     )
 
 
+def leaving_life(device: Device) -> Device:
+    """The device in the life in which it leaves, or left: that life ended with its decommissioning."""
+    if device.state is not DeviceState.DECOMMISSIONED:
+        return device
+    return device.model_copy(update={"generation": device.generation - 1})
+
+
 def may_return(device: Device, ownerships: Iterable[Ownership], *, lost: bool, now: datetime) -> Ownership | None:
     """The new ownership on which a decommissioned device comes back by itself; None: it stays out.
 
@@ -129,7 +135,12 @@ def may_return(device: Device, ownerships: Iterable[Ownership], *, lost: bool, n
     """
     if device.state is not DeviceState.DECOMMISSIONED or lost:
         return None
-    return owner_of((one for one in ownerships if one.used_by is None), device, now=now)
+    new = [
+        one
+        for one in ownerships
+        if one.ended_at is None and one.used_by is None and (one.expires_at is None or one.expires_at > now)
+    ]
+    return new[-1] if new else None
 
 
 def proof_markdown(proof: LeaveProof) -> str:
