@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -102,6 +103,10 @@ def until(condition: Callable[[], bool]) -> None:
 MOSQUITTO = pytest.mark.skipif(
     not (shutil.which("mosquitto") and shutil.which("mosquitto_passwd")), reason="mosquitto is not installed"
 )
+
+
+ONE_BROKER = pytest.mark.parametrize("broker", [pytest.param("3.1.1", id="nats")], indirect=True)
+"""For what does not depend on the broker."""
 
 
 @pytest.fixture(
@@ -313,6 +318,7 @@ def test_all_is_said_over_tls(safe: Running, ledger: Ledger, device: LabDevice) 
         assert link.register()["accepted"] == 1
 
 
+@ONE_BROKER
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 def test_a_broker_of_another_authority_is_told_nothing(
     safe: Running, ledger: Ledger, maker: Authority, caplog: pytest.LogCaptureFixture
@@ -325,6 +331,7 @@ def test_a_broker_of_another_authority_is_told_nothing(
     gc.collect()  # so that the warning comes in this test
 
 
+@ONE_BROKER
 def test_messages_wait_for_a_ledger_that_is_busy(broker: Running, device: LabDevice, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}?timeout=0.1"
     with Ledger.open(url) as ledger, bridge(broker, ledger), MqttDevice(device, broker.device(), within_s=1) as link:
@@ -362,3 +369,26 @@ def stored(ledger: Ledger) -> int:
 
 def counted(gateway: MqttGateway, name: str, **labels: str) -> float | None:
     return gateway.metrics.registry.get_sample_value(f"edge_gateway_{name}_total", labels)
+
+
+@ONE_BROKER
+def test_the_command_runs_until_it_is_told_to_stop(
+    broker: Running, device: LabDevice, tmp_path: Path, ledger: Ledger
+) -> None:
+    url, port = f"sqlite:///{tmp_path / 'ledger.db'}", free_port()
+    shown = {"EDGE_MQTT_USERNAME": "bridge", "EDGE_MQTT_PASSWORD": PASSWORD, "EDGE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "edge", "gateway", "mqtt", "--url", broker.url, "--ledger", url, "--json"]
+    more = ["--mqtt-version", broker.version, "--metrics-port", str(port)]
+    with (tmp_path / "said").open("wb") as log:
+        process = subprocess.Popen([*command, *more], env={**os.environ, **shown}, stdout=subprocess.PIPE, stderr=log)
+    try:
+        assert process.stdout is not None
+        assert b"{" in process.stdout.readline()
+        with MqttDevice(device, broker.device()) as link:
+            assert link.register()["accepted"] == 1
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert 'edge_gateway_mqtt_messages_total{kind="register",outcome="taken"} 1.0' in metrics
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate()
+    assert (process.returncode, PASSWORD in rest.decode() + (tmp_path / "said").read_text()) == (0, False)
