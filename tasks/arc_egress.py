@@ -36,7 +36,7 @@ def look_out(cluster: SiteClient, endpoints: Sequence[Endpoint], image: str, che
     Leftovers of a look that was cut off are removed first. A Job that cannot be made, does not start or does not end
     is no finding about the way out, but `arc-diagnostics-did-not-run`.
     """
-    if check is EgressCheck.OFF or not endpoints:
+    if check == EgressCheck.OFF or not endpoints:
         return Looked()
     try:
         with _place(cluster):

@@ -149,7 +149,7 @@ def did_not_run(why: str, check: EgressCheck) -> Looked:
         message=f"The cluster's way out to Azure could not be looked at: {why}",
         remedy="Name an image that the site can pull (EDGE_ARC_DIAGNOSTICS_IMAGE), or switch the look off",
     )
-    return Looked(causes=(cause,)) if check is EgressCheck.STRICT else Looked(warning=cause)
+    return Looked(causes=(cause,)) if check == EgressCheck.STRICT else Looked(warning=cause)
 
 
 def _ways(message: str) -> Mapping[str, Way]:
