@@ -6,12 +6,13 @@ fixed. The wildcards of that list (`*.his.arc…`, `*.servicebus…`, `*.data.mc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from edge.model.arc import Endpoint
 from edge.policy.arc_agents import data_plane_of
 
+_ADDRESS = re.compile(r"(?:https://)?(?P<host>[\w.-]+)(?::(?P<port>\d{1,5}))?(?:/|$)")
 _KNOWN = {
     "management.azure.com": (
         "login.microsoftonline.com",
@@ -51,8 +52,5 @@ def endpoints_of(endpoint: str, location: str, named: Iterable[str] = ()) -> tup
 
 def read_endpoint(text: str) -> Endpoint | None:
     """Host and port (443 unless said) of a URL, or of `host`, `host:port` and `host/path`; None without a host."""
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    try:
-        return Endpoint(host=parts.hostname.lower(), port=parts.port or 443) if parts.hostname else None
-    except ValueError:
-        return None
+    found = _ADDRESS.match(text)
+    return Endpoint(host=found["host"].lower(), port=int(found["port"] or 443)) if found else None
