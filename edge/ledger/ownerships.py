@@ -21,7 +21,7 @@ _LIVED = {"used_by", "used_generation", "used_at", "ended_at"}
 
 
 class Ownerships(Book):
-    """Vouchers and rows of allow-lists. Each lets in one device, in one life of it."""
+    """Vouchers and rows of allow-lists. Each lets in one device, until it is ended."""
 
     def record(self, ownership: Ownership) -> Ownership:
         """Keep it, and its tenant if that is new; answers what is on record: a use or an end is never taken back.

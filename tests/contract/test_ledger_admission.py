@@ -215,10 +215,10 @@ def test_owners_are_found_oldest_first(ledger: Ledger) -> None:
         pytest.param("dev-1", 1, False, None, id="the-same-again"),
         pytest.param("dev-1", 1, True, None, id="the-same-after-its-end"),
         pytest.param("dev-2", 1, False, "voucher-used", id="another-device"),
-        pytest.param("dev-1", 2, False, "voucher-used", id="another-life"),
+        pytest.param("dev-1", 2, True, "not-owned", id="another-life-after-its-end"),
     ],
 )
-def test_an_owner_lets_in_one_device_in_one_life(
+def test_an_owner_lets_in_one_device_until_its_end(
     ledger: Ledger, device: str, generation: int, ended: bool, reason: str | None
 ) -> None:
     ledger.ownerships.record(voucher())
@@ -232,6 +232,15 @@ def test_an_owner_lets_in_one_device_in_one_life(
         ledger.ownerships.use("v1", device_id=device, generation=generation, at=AT + HOUR)
     assert refused.value.where["reason"] == reason
     assert ledger.ownerships.get("v1") == used
+
+
+def test_a_device_comes_in_again_in_a_later_life(ledger: Ledger) -> None:
+    ledger.ownerships.record(voucher())
+    for generation in (1, 2):
+        used = ledger.ownerships.use("v1", device_id="dev-1", generation=generation, at=AT + generation * HOUR)
+        assert (used.used_generation, used.used_at) == (generation, AT + generation * HOUR)
+        assert ledger.ownerships.get("v1") == used
+    assert actions(ledger).count("ownership.used") == 2
 
 
 def test_an_owner_that_was_ended_lets_nobody_in(ledger: Ledger) -> None:

@@ -68,6 +68,12 @@ def test_a_released_device_belongs_to_nobody(connected: Ledger) -> None:
     assert connected.audit.entries()[-1].detail["tenant"] == "factory"
 
 
+def test_a_release_that_ends_a_life_ends_it_once(connected: Ledger) -> None:
+    for _ in range(2):
+        device = connected.devices.release("dev-1", state=DeviceState.DECOMMISSIONED, ends=1)
+        assert (device.generation, device.site) == (2, None)
+
+
 def test_a_renewed_device_keeps_its_state_and_settles_the_claim(connected: Ledger) -> None:
     new = registration("new")
     connected.devices.register(new, at=AT + HOUR)
