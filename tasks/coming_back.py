@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from edge.errors import IdentityRefused
 from edge.ledger import Ledger
-from edge.model.device import Device
+from edge.model.device import Device, DeviceState
 from edge.model.step import StepState
-from edge.policy.decommission import LOSS, REVOKED_WHY, leave_key, may_return
+from edge.policy.decommission import LOSS, REVOKED_WHY, leave_key, leaving_life, may_return
+from edge.policy.voucher import read_voucher
 
 
-def comes_back(ledger: Ledger, device: Device) -> Device:
-    """The device as REGISTERED in its next life when a new ownership lets it, else as it is.
+def comes_back(ledger: Ledger, device: Device, voucher_anchors: Sequence[str]) -> Device:
+    """The device as REGISTERED when a new ownership lets it, else as it is.
 
-    Its key is believed again if decommissioning was what revoked it.
+    The ownership may be on record already, or in a voucher that the device carries.
     """
-    owned = may_return(
-        device,
-        ledger.ownerships.of_serial(device.registration.facts.serial),
-        lost=was_lost(ledger, device),
-        now=datetime.now(UTC),
-    )
-    if owned is None:
+    if device.state is not DeviceState.DECOMMISSIONED:
         return device
-    return begin_anew(ledger, device, f"it comes back on {owned.ownership_id}")
+    now = datetime.now(UTC)
+    _record_voucher(ledger, device, voucher_anchors, now)
+    owned = ledger.ownerships.of_serial(device.registration.facts.serial)
+    if may_return(device, owned, lost=was_lost(ledger, device), now=now) is None:
+        return device
+    return let_back(ledger, device)
 
 
-def begin_anew(ledger: Ledger, device: Device, reason: str) -> Device:
-    """Begin another life of a device, whose key is believed again if decommissioning was what revoked it."""
+def let_back(ledger: Ledger, device: Device) -> Device:
+    """Open a decommissioned device again. Its key is believed again if decommissioning was what revoked it."""
     known = ledger.revocations.keys()
     for revoked in known:
         if revoked.device_id == device.device_id and revoked.reason.startswith(REVOKED_WHY):
             ledger.revocations.restore_key(revoked.fingerprint)
-    return ledger.devices.begin_anew(device.device_id, reason=reason, generation=device.generation)
+    return ledger.devices.move(device.device_id, DeviceState.REGISTERED, expected=(DeviceState.DECOMMISSIONED,))
 
 
 def was_lost(ledger: Ledger, device: Device) -> bool:
-    """Whether an operator said, in this life of the device, that it will not be seen again."""
-    key = leave_key(device, LOSS)
+    """Whether an operator said, when the device left, that it will not be seen again."""
+    key = leave_key(leaving_life(device), LOSS)
     records = ledger.steps.records(key.work, key.subject)
     return any(one.key.step == LOSS and one.state is StepState.DONE for one in records)
+
+
+def _record_voucher(ledger: Ledger, device: Device, anchors: Sequence[str], now: datetime) -> None:
+    """One that is no good brings nobody back, and admission says why if something else does."""
+    if device.registration.voucher:
+        with suppress(IdentityRefused):
+            ledger.ownerships.record(read_voucher(device.registration.voucher, anchors=anchors, now=now))

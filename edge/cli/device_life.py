@@ -17,8 +17,7 @@ from edge.errors import InvalidInput, NotFound
 from edge.model.decommission import LeaveProof
 from edge.model.device import Device, DeviceState
 from edge.policy.decommission import OWED_WHEN_LOST, leave_prefix, proof_of
-from edge.policy.life import check_replacement, check_reset, owned_again, replacement
-from edge.policy.owner import owner_of
+from edge.policy.life import check_replacement, check_reset, replacement
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
@@ -68,15 +67,17 @@ def reset(
 ) -> None:
     """Let a device that was wiped begin anew: every step of onboarding runs again, at the same site.
 
-    One that was decommissioned is let in again, and its key is believed again; a rule or a voucher gives it its place.
+    What it proved in its earlier life counts no more: it comes in when it registers again. One that was imported
+    without a proof is onboarded at once. One that was decommissioned is let in again, and its key is believed again.
     """
     keep_prefect_quiet()
     with open_ledger() as ledger:
         before = ledger.devices.get(device)
         check_reset(before)
-        _confirm(f"Onboard {device} again from the start?", yes=yes)
-        _begin_anew(ledger, before, reason, kubeconfig)
-        _onboard(device)
+        _confirm(f"Let {device} begin anew, from the start?", yes=yes)
+        after = _begin_anew(ledger, before, reason, kubeconfig)
+        if after.registration.proof is None:  # one that proves something must prove it anew, and comes by itself
+            _onboard(device)
         after = ledger.devices.get(device)
     _show_devices([after], as_json=as_json)
 
@@ -151,17 +152,14 @@ def _onboard(device: str) -> None:
     onboard_device(devices=[device], return_state=True)
 
 
-def _begin_anew(ledger: Ledger, device: Device, reason: str, kubeconfig: Path | None) -> None:
-    """The same owner speaks for the next life too: resetting is an operator's act, and a voucher lets in one life."""
-    from tasks.coming_back import begin_anew  # noqa: PLC0415 - Prefect takes a second to import
-
-    now = datetime.now(UTC)
-    owned = owner_of(ledger.ownerships.of_serial(device.registration.facts.serial), device, now=now)
+def _begin_anew(ledger: Ledger, device: Device, reason: str, kubeconfig: Path | None) -> Device:
     if kubeconfig is not None and device.site is not None:
         site_credentials().keep(device.site, flatten(read_kubeconfig(kubeconfig)))
-    if owned is not None and owned.used_by is not None:
-        ledger.ownerships.record(owned_again(device, owned, at=now))
-    begin_anew(ledger, device, reason)
+    if device.state is not DeviceState.DECOMMISSIONED:
+        return ledger.devices.begin_anew(device.device_id, reason=reason, generation=device.generation)
+    from tasks.coming_back import let_back  # noqa: PLC0415 - Prefect takes a second to import
+
+    return let_back(ledger, device)
 
 
 def _take_place(ledger: Ledger, old: str, new: str, *, yes: bool) -> tuple[Device, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from edge.errors import InvalidInput
-from edge.model.admission import Ownership, OwnershipKind
 from edge.model.device import Device, DeviceState, Reservation
 
 WARRANTY_SOON = timedelta(days=90)
@@ -42,16 +41,3 @@ def check_replacement(old: Device, new_id: str, new: Device | None) -> None:
 def replacement(old: Device, site: str, new_id: str, *, at: datetime) -> Reservation:
     """The site of the old device, kept for the new one."""
     return Reservation(device_id=new_id, site=site, replaces=old.device_id, made_at=at)
-
-
-def owned_again(device: Device, ownership: Ownership, *, at: datetime) -> Ownership:
-    """The same owner's word for the next life of a device that an operator resets: a voucher lets in one life only."""
-    return Ownership(
-        ownership_id=f"reset:{device.device_id}:{device.generation + 1}",
-        serial=ownership.serial,
-        tenant=ownership.tenant,
-        kind=OwnershipKind.LIST,
-        issuer="an operator's reset",
-        created_at=at,
-        ek_fingerprint=ownership.ek_fingerprint,
-    )
