@@ -27,6 +27,7 @@ from edge.model.base import Value
 from edge.processes import Started, end, free_port, is_running, spawn
 
 WAIT_S = 90.0
+_LAB = Path(__file__).parents[1] / "environments" / "lab"
 BAD_INPUT = 2
 """Exit code of our own commands when the input is wrong."""
 SERVER_TUNING = {
@@ -186,7 +187,10 @@ class LocalPlatform:
             "EDGE_HOME": str(self.home),
             "EDGE_CREDENTIALS": str(lab["kubeconfigs"]),
             "EDGE_TRUST": str(lab["manufacturer"]["ca_file"]),
-            "EDGE_ASSIGNMENT": str(Path(__file__).parents[1] / "environments" / "lab" / "assignment.yaml"),
+            "EDGE_VOUCHER_TRUST": str(lab["manufacturer"]["voucher_ca_file"]),
+            "EDGE_TPM_TRUST": str(lab["manufacturer"]["tpm_ca_file"]),
+            "EDGE_ADMISSION": str(_LAB / "admission.yaml"),
+            "EDGE_ASSIGNMENT": str(_LAB / "assignment.yaml"),
             "EDGE_ARC_SUBSCRIPTION": azure["subscription_id"],
             "EDGE_ARC_RESOURCE_GROUP": azure["resource_group"],
             "EDGE_ARC_LOCATION": azure["location"],

@@ -6,6 +6,7 @@ Keys are EC P-256, because a thousand of them must cost about a second. Files wi
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -22,6 +23,7 @@ _DAY = timedelta(days=1)
 _CA_LIFE = 3650 * _DAY
 _LEAF_LIFE = 397 * _DAY
 _RENEW_BEFORE = 30 * _DAY
+_CRL_LIFE = 30 * _DAY
 
 
 class Authority:
@@ -66,6 +68,25 @@ class Authority:
         """Sign a certificate of another kind, and say by which key; answers PEM."""
         certificate = builder.add_extension(self._key_id, critical=False).sign(self._key, hashes.SHA256())
         return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def revoke(self, file: Path, serials: Sequence[int]) -> None:
+        """Write a revocation list (PEM) that takes back the certificates with these serial numbers, and no others.
+
+        Its number is the time in microseconds, so that a list that is written later is the newer one.
+        """
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now)
+            .next_update(now + _CRL_LIFE)
+            .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
+            .add_extension(self._key_id, critical=False)
+        )
+        for serial in serials:
+            taken_back = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(taken_back)
+        file.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def _issue(
         self,

@@ -108,6 +108,10 @@ class Lab:
         maker = Authority.open(self.layout.manufacturer, "Edge Lab Manufacturer CA")
         for site in self.world:
             maker.device(self.layout.devices, site.device_id, site.serial)
+        if not self.layout.revocations.exists():
+            maker.revoke(self.layout.revocations, ())
+        Authority.open(self.layout.voucher_authority, "Edge Lab Voucher CA")
+        Authority.open(self.layout.tpm_authority, "Edge Lab TPM CA")
 
     def _site_url(self, site: LabSite) -> str:
         return f"{self._away_url if site.away_at_start else self.url}/sites/{site.name}"

@@ -29,6 +29,10 @@ def summary(world: World, layout: Layout, url: str, azure: dict[str, Any]) -> di
         "manufacturer": {
             "ca_file": str(layout.manufacturer.with_suffix(".crt")),
             "devices": str(layout.devices),
+            "crl_file": str(layout.revocations),
+            "vouchers": str(layout.vouchers),
+            "voucher_ca_file": str(layout.voucher_authority.with_suffix(".crt")),
+            "tpm_ca_file": str(layout.tpm_authority.with_suffix(".crt")),
         },
         "kubeconfigs": str(layout.kubeconfigs),
         "sites": [_line(site, layout) for site in world],
