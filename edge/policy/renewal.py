@@ -14,8 +14,10 @@ from edge.errors import IdentityRefused
 from edge.model.admission import Evidence, Trust
 from edge.model.device import Device, Endorsement, Registration
 from edge.model.identity import Refusal
-from edge.policy.identity import check_identity, key_fingerprint
+from edge.policy.chain import ChainRefused
+from edge.policy.identity import key_fingerprint, prove_identity
 from edge.policy.proof import claim_key, vouched
+from edge.policy.revocation import check_revocation
 
 GRACE = timedelta(days=30)
 """How long after its end an old certificate may still endorse.
@@ -43,10 +45,11 @@ def check_renewal(  # noqa: PLR0913 - who, under what, on whose word, when, and 
 
     It must be the same device by id and serial number, under a certificate that a trusted manufacturer issued and that
     is valid now; its key must hold the registration's proof, and the key on record must endorse the same bytes. Neither
-    key may be revoked (`evidence.revoked_keys`), and an old certificate endorses until `GRACE` after its end. The
+    may be revoked, here or by its issuer (`evidence`), and an old certificate endorses until `GRACE` after its end. The
     challenge is checked by the caller. Without `trust` the issuer is not looked at: for callers that do so themselves.
     """
     _check_same_device(device, registration)
+    _check_grace(device, now)
     old, new = key_fingerprint(device.registration), key_fingerprint(registration)
     revoked = evidence.revoked_keys if evidence is not None else frozenset()
     if old in revoked:
@@ -54,10 +57,10 @@ def check_renewal(  # noqa: PLR0913 - who, under what, on whose word, when, and 
     if new in revoked:
         raise _refused(Refusal.REVOKED, "The new key was revoked", device)
     if trust is not None:
-        check_identity(registration, trusted=trust.anchors, now=now)
+        _check_chains(device, registration, (trust, evidence), now)
     if claim_key(registration) != new:
         raise _refused(Refusal.PROOF_FAILED, "The new key does not prove itself", device)
-    _check_endorsement(device, registration, endorsement, now)
+    _check_endorsement(device, registration, endorsement)
 
 
 def certificate_end(registration: Registration) -> datetime | None:
@@ -82,11 +85,29 @@ def _check_same_device(device: Device, registration: Registration) -> None:
         raise _refused(Refusal.WRONG_SERIAL, f"The serial number is {known}, not {told}", device)
 
 
-def _check_endorsement(device: Device, registration: Registration, endorsement: Endorsement, now: datetime) -> None:
+def _check_chains(
+    device: Device, registration: Registration, grounds: tuple[Trust, Evidence | None], now: datetime
+) -> None:
+    """The new certificate leads to a trusted manufacturer, and no list takes it back; the old one did while it held."""
+    trust, evidence = grounds
+    end = certificate_end(device.registration)
+    for one, at in ((registration, now), (device.registration, min(now, end) if end else now)):
+        proven = prove_identity(one, trusted=trust.anchors, now=at)
+        lists = evidence.revocation_lists if evidence is not None else ()
+        try:
+            check_revocation(proven.chain, lists, need=trust.policy.revocation_list, now=now)
+        except ChainRefused as error:
+            raise _refused(error.reason, str(error), device) from error
+
+
+def _check_grace(device: Device, now: datetime) -> None:
     end = certificate_end(device.registration)
     if end is None or now > end + GRACE:
         what = f"The old certificate ended more than {GRACE.days} days ago: it endorses nothing any more"
         raise _refused(Refusal.EXPIRED, what, device)
+
+
+def _check_endorsement(device: Device, registration: Registration, endorsement: Endorsement) -> None:
     nonce = registration.proof.nonce if registration.proof else ""
     if not vouched(device.registration.certificate, registration, endorsement, nonce):
         raise _refused(Refusal.PROOF_FAILED, "The key on record does not endorse the new certificate", device)

@@ -15,12 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from edge.errors import IdentityRefused
-from edge.model.admission import Evidence, Trust
+from edge.model.admission import Evidence, RevocationList, Trust
 from edge.model.device import Device, DeviceFacts, DeviceState, Endorsement, Origin, Registration
 from edge.model.identity import Refusal
 from edge.policy.identity import key_fingerprint
 from edge.policy.proof import sign
 from edge.policy.renewal import GRACE, certificate_end, check_renewal, ends_soon
+from edge.policy.revocation import read_crl
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 NONCE = "nonce-of-the-platform"
@@ -75,6 +76,8 @@ class Case:
     endorsed_by: Key = OLD
     endorsed_serial: str = "SN-1"
     revoked: frozenset[str] = field(default_factory=frozenset)
+    taken_back: str = ""
+    """Whose certificate the manufacturer's list takes back: old or new."""
 
     def check(self) -> None:
         old = Registration(
@@ -86,8 +89,27 @@ class Case:
         proven = bare.model_copy(update={"proof": sign(self.proven_by, bare, NONCE)})
         word = sign(self.endorsed_by, bare.model_copy(update={"facts": facts(self.endorsed_serial)}), NONCE)
         endorsement = Endorsement(algorithm=word.algorithm, signature=word.signature)
-        evidence = Evidence(via=Origin.EVENT, revoked_keys=self.revoked)
+        lists = (taken_back({"old": old.certificate, "new": certificate}[self.taken_back]),) if self.taken_back else ()
+        evidence = Evidence(via=Origin.EVENT, revoked_keys=self.revoked, revocation_lists=lists)
         check_renewal(device, proven, endorsement, NOW, trust=TRUST, evidence=evidence)
+
+
+def taken_back(certificate: str) -> RevocationList:
+    """The manufacturer's list, with this certificate on it."""
+    number = x509.load_pem_x509_certificates(certificate.encode())[0].serial_number
+    entry = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(NOW - timedelta(days=1)).build()
+    made = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(name("Maker"))
+        .last_update(NOW - timedelta(days=1))
+        .next_update(NOW + timedelta(days=1))
+        .add_revoked_certificate(entry)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(MAKER.public_key()), critical=False)
+        .sign(MAKER, hashes.SHA256())
+    )
+    text = made.public_bytes(Encoding.PEM).decode()
+    return read_crl(text, anchors=TRUST.anchors, now=NOW)
 
 
 def facts(serial: str) -> DeviceFacts:
@@ -124,6 +146,8 @@ def test_a_renewal_in_order_is_accepted(change: dict[str, Any]) -> None:
         pytest.param(lambda: {"endorsed_serial": "SN-9"}, Refusal.PROOF_FAILED, id="endorsed-other-bytes"),
         pytest.param(lambda: {"revoked": frozenset({fingerprint(OLD)})}, Refusal.REVOKED, id="old-key-revoked"),
         pytest.param(lambda: {"revoked": frozenset({fingerprint(NEW)})}, Refusal.REVOKED, id="new-key-revoked"),
+        pytest.param(lambda: {"taken_back": "old"}, Refusal.REVOKED, id="old-certificate-on-the-makers-list"),
+        pytest.param(lambda: {"taken_back": "new"}, Refusal.REVOKED, id="new-certificate-on-the-makers-list"),
         pytest.param(lambda: {"old_ends": NOW - GRACE - SECOND}, Refusal.EXPIRED, id="after-the-grace"),
     ],
 )
