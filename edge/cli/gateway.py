@@ -12,13 +12,15 @@ import typer
 
 from edge.cli.gateway_mqtt import mqtt
 from edge.cli.output import JsonFlag, emit, errors, speaks
-from edge.errors import InvalidInput
+from edge.errors import EdgeError, InvalidInput
 
 if TYPE_CHECKING:
     import uvicorn
 
     from edge.gateway.settings import GatewaySettings
     from edge.ledger import Ledger
+    from edge.model.admission import Trust
+    from edge.settings import Settings
 
 app = typer.Typer()
 
@@ -106,12 +108,34 @@ def _settings(name: str, *, dispatch: bool, challenge_ttl_s: float) -> GatewaySe
     here = GatewaySecret.from_settings(said)
     secret = here if here.tokens or here.hmac_keys else load(GatewaySecret)
     secrets = {"tokens": tuple(secret.tokens), "hmac_keys": tuple(secret.hmac_keys)}
-    pace = {
+    told = {"name": name, "dispatch": dispatch, "challenge_ttl_s": challenge_ttl_s, "trust": trusted()}
+    return GatewaySettings.model_validate({**told, **secrets, **pace(said)})
+
+
+def pace(said: Settings) -> dict[str, float | None]:
+    """How fast a dispatcher passes registrations on, and when it does so again."""
+    return {
         "rate": said.gateway_rate,
         "resend_after_s": said.gateway_resend_after_s,
         "reclaim_after_s": 1.2 * said.claim_s,
     }
-    return GatewaySettings(name=name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s, **secrets, **pace)
+
+
+def trusted() -> Trust:
+    """Whom renewals are checked against: `EDGE_TRUST`, or else the block; nobody when neither can be had."""
+    from blocks.admission import DeviceAdmission  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.load import load  # noqa: PLC0415 - as above
+    from edge.model.admission import Trust  # noqa: PLC0415 - as above
+    from edge.settings import Settings  # noqa: PLC0415 - as above
+
+    settings = Settings()
+    if settings.trust:
+        return DeviceAdmission.from_settings(settings).trust()
+    try:
+        return load(DeviceAdmission).trust()
+    except EdgeError as error:  # events are taken all the same
+        logging.getLogger("edge.gateway").warning("No renewal of a certificate will be taken: %s", error)
+        return Trust(anchors=())
 
 
 def ledger_at(url: str | None) -> Ledger:

@@ -51,7 +51,7 @@ def mqtt(
     The user and the password come from EDGE_MQTT_USERNAME and EDGE_MQTT_PASSWORD, never from the command line. It runs
     beside `edge gateway serve`, which then passes registrations on, or alone with --dispatch.
     """
-    from edge.cli.gateway import ledger_at  # noqa: PLC0415 - Prefect takes a second to import
+    from edge.cli.gateway import ledger_at, pace, trusted  # noqa: PLC0415 - Prefect takes a second to import
     from edge.gateway.mqtt_settings import MqttSettings  # noqa: PLC0415 - as above
     from edge.gateway.settings import IntakeSettings  # noqa: PLC0415 - as above
     from edge.settings import Settings  # noqa: PLC0415 - as above
@@ -62,7 +62,8 @@ def mqtt(
     files = {"ca_file": ca_file, "certificate": certificate, "key": key}
     shown = {"username": here.mqtt_username, "password": here.mqtt_password, "client_id": f"edge-gateway-{name}"}
     told = MqttSettings.at(url, version=version, **files, **shown)
-    settings = IntakeSettings(name=name, dispatch=dispatch, challenge_ttl_s=challenge_ttl_s)
+    told_of = {"name": name, "dispatch": dispatch, "challenge_ttl_s": challenge_ttl_s, "trust": trusted()}
+    settings = IntakeSettings.model_validate({**told_of, **pace(here)})
     if not told.tls and told.host not in LOOPBACK:
         errors.print("[bold yellow]warning[/] the bridge speaks to a broker beyond this machine without TLS")
     with ledger_at(ledger) as opened:

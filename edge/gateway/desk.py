@@ -55,7 +55,7 @@ class Desk:
         if others := [arrival.device_id for arrival in arrivals if device_id not in {None, arrival.device_id}]:
             raise refuse(Reason.UNUSABLE, _OTHER, field="data.device_id", value=others[0])
         try:
-            receipt = take_in(self._ledger, arrivals, at=at, via=self._via)
+            receipt = take_in(self._ledger, arrivals, at=at, via=self._via, trust=self.settings.trust)
         except EdgeError as error:
             log.warning("Nothing was stored: %s", error)
             raise refused_by_ledger(error) from error

@@ -10,6 +10,7 @@ from edge.errors import IdentityRefused, InvalidInput, NotFound
 from edge.gateway.life import check_life, is_past, live
 from edge.gateway.refusal import Reason, Refused
 from edge.ledger import Ledger
+from edge.model.admission import Trust
 from edge.model.base import Value
 from edge.model.device import DeviceState, Origin, Registration
 from edge.model.event import EventState, IncomingEvent
@@ -46,7 +47,14 @@ def understand_all(
         raise Refused(Reason.UNUSABLE, error) from error
 
 
-def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime, via: Origin = Origin.EVENT) -> Receipt:
+def take_in(
+    ledger: Ledger,
+    arrivals: Sequence[Arrival],
+    *,
+    at: datetime,
+    via: Origin = Origin.EVENT,
+    trust: Trust | None = None,
+) -> Receipt:
     """Store the events, then do what they say; raises the ledger's errors, and Refused for a renewal or reset whose
     device does not prove it.
 
@@ -55,13 +63,14 @@ def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime, via: O
     in between; that changes nothing otherwise. A registration that is on record, or on its way, in these very words is
     not passed on once more when it comes as another event: a storm of them is one onboarding.
     """
-    _refuse_unproven(ledger, arrivals, at)
+    _refuse_unproven(ledger, arrivals, at, trust)
     kept = [arrival for arrival in arrivals if arrival.type is not EventType.DEVICE_TELEMETRY]
     known = _repeats(ledger, kept)
     new = ledger.inbox.add([arrival.event for arrival in kept], at=at, via=via) if kept else []
     repeats = {arrival.key for arrival, was, is_new in zip(kept, known, new, strict=True) if was and is_new}
     ledger.inbox.mark_handled(repeats, EventState.SUPERSEDED)
-    to_send = {arrival.key for arrival in settle(ledger, [one for one in arrivals if one.key not in repeats])}
+    others = [arrival for arrival in arrivals if arrival.key not in repeats]
+    to_send = {arrival.key for arrival in settle(ledger, others, trust=trust)}
     first_time = [arrival for arrival, is_new in zip(kept, new, strict=True) if is_new]
     registrations = [
         arrival for arrival in first_time if arrival.type is not EventType.RENEWED and arrival.registration
@@ -76,7 +85,7 @@ def take_in(ledger: Ledger, arrivals: Sequence[Arrival], *, at: datetime, via: O
     )
 
 
-def settle(ledger: Ledger, arrivals: Sequence[Arrival]) -> list[Arrival]:
+def settle(ledger: Ledger, arrivals: Sequence[Arrival], *, trust: Trust | None = None) -> list[Arrival]:
     """Register devices, renew and reset them, note contacts, and close the events that need no more; answers the ones
     to pass on.
 
@@ -85,7 +94,7 @@ def settle(ledger: Ledger, arrivals: Sequence[Arrival]) -> list[Arrival]:
     to_send = []
     closed: dict[EventState, list[Arrival]] = {EventState.HANDLED: [], EventState.SUPERSEDED: []}
     for arrival in arrivals:
-        state = _settled(ledger, arrival)
+        state = _settled(ledger, arrival, trust)
         if state is None:
             to_send.append(arrival)
         else:
@@ -121,14 +130,14 @@ def _is_repeat(ledger: Ledger, arrival: Arrival, asked: dict[str, Registration])
     return device.registration == arrival.registration and (on_its_way or arrival.event.time <= device.registered_at)
 
 
-def _settled(ledger: Ledger, arrival: Arrival) -> EventState | None:
+def _settled(ledger: Ledger, arrival: Arrival, trust: Trust | None) -> EventState | None:
     """Do what one event says; answers how it is closed, or None when a run has to act on it."""
     if arrival.is_contact:  # of a device that never registered nothing is remembered
         ledger.devices.touch(arrival.device_id, arrival.event.time)
     if arrival.registration is None:
         return EventState.HANDLED
     try:
-        live(ledger, arrival)
+        live(ledger, arrival, trust=trust)
         if is_past(ledger, arrival.registration):
             return EventState.SUPERSEDED
     except (IdentityRefused, NotFound) as error:  # it was refused at the door, but for what has changed since
@@ -142,9 +151,9 @@ def _settled(ledger: Ledger, arrival: Arrival) -> EventState | None:
     return EventState.SUPERSEDED if device.registered_at > arrival.event.time else None
 
 
-def _refuse_unproven(ledger: Ledger, arrivals: Sequence[Arrival], at: datetime) -> None:
+def _refuse_unproven(ledger: Ledger, arrivals: Sequence[Arrival], at: datetime, trust: Trust | None) -> None:
     for arrival in arrivals:
         try:
-            check_life(ledger, arrival, now=at)
+            check_life(ledger, arrival, now=at, trust=trust)
         except (IdentityRefused, NotFound) as error:
             raise Refused(Reason.IDENTITY, error) from error

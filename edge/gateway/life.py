@@ -10,7 +10,7 @@ from datetime import datetime
 
 from edge.errors import IdentityRefused
 from edge.ledger import Ledger
-from edge.model.admission import Challenge, Evidence
+from edge.model.admission import Challenge, Evidence, Trust
 from edge.model.device import Device, DeviceState, Registration
 from edge.model.identity import Refusal
 from edge.policy.event import Arrival, EventType
@@ -22,7 +22,7 @@ LIFE = frozenset({EventType.RENEWED, EventType.RESET})
 _GONE = (DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED)
 
 
-def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime) -> Device | None:
+def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime, trust: Trust | None) -> Device | None:
     """Check a renewal or a reset; answers the device that is to be changed, or None when that was done before, and for
     any other event.
 
@@ -39,20 +39,20 @@ def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime) -> Device | N
     if arrival.endorsement is not None:
         keys = [key_fingerprint(device.registration), key_fingerprint(arrival.registration)]
         evidence = Evidence(via=arrival.via, revoked_keys=ledger.revocations.revoked(keys))
-        check_renewal(device, arrival.registration, arrival.endorsement, now, evidence=evidence)
+        check_renewal(device, arrival.registration, arrival.endorsement, now, trust=trust, evidence=evidence)
     elif claim_key(arrival.registration) != key_fingerprint(device.registration):
         what = "A reset must be proven with the key on record"
         raise _refused(Refusal.PROOF_FAILED, what, device.device_id)
     return device
 
 
-def live(ledger: Ledger, arrival: Arrival) -> None:
+def live(ledger: Ledger, arrival: Arrival, *, trust: Trust | None) -> None:
     """Do what a renewal or a reset says, if it was not done before; raises as `check_life`.
 
     What comes after is the same as with any registration: it is registered, and so answers its challenge.
     """
     at = arrival.received_at or arrival.event.time
-    device = check_life(ledger, arrival, now=at)
+    device = check_life(ledger, arrival, now=at, trust=trust)
     if device is None or arrival.registration is None:
         return
     if arrival.type is EventType.RENEWED:

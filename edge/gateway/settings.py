@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, model_validator
 
 from edge.errors import InvalidInput
+from edge.model.admission import Trust
 from edge.model.base import Value
 from edge.model.names import SiteName
 
@@ -24,6 +25,8 @@ class IntakeSettings(Value):
     """Unanswered challenges of one device; a further one takes the place of the oldest."""
     challenges_open: int = Field(default=100_000, ge=1)
     """Unanswered challenges of all devices together; more are refused until some have run out."""
+    trust: Trust | None = None
+    """Whose certificates a device may be renewed with. None: whoever uses this looks at the issuer."""
     dispatch: bool = True
     """Whether this process passes events on. Of several gateways on one ledger, one should."""
     window_s: float = Field(default=1.0, ge=0)

@@ -15,6 +15,7 @@ from edge.gateway.refusal import Refused
 from edge.lab.ca import Authority
 from edge.lab.device import LabDevice, ask_for_challenge, cloud_event, sent
 from edge.ledger import Ledger
+from edge.model.admission import Trust
 from edge.model.device import DeviceState
 from edge.model.event import EventState, IncomingEvent
 from edge.policy.event import EventType, read_cloud_event
@@ -138,6 +139,23 @@ def test_who_cannot_prove_it_changes_nothing(
         assert answer.json()["where"]["reason"], wrong
     assert gateway.ledger.devices.get(NAME) == before
     assert (gateway.stored(), gateway.ledger.devices.claims(NAME)) == (stored, ())
+
+
+def test_a_renewal_needs_a_certificate_of_a_trusted_maker(
+    another: Callable[[str], LabDevice], maker: Authority, tmp_path: Path
+) -> None:
+    other = Authority.open(tmp_path / "other" / "ca", "Other maker")
+    other.device(tmp_path / "foreign", NAME, "SN-0001")
+    device, foreign = another("first"), LabDevice(NAME, tmp_path / "foreign" / NAME)
+    trust = Trust(anchors=(maker.cert_file.read_text(),))
+    (tmp_path / "trusting").mkdir()
+    with served(tmp_path / "trusting", trust=trust) as gateway:
+        gateway.post(device.event(challenge(gateway, device)))
+        refused = gateway.post(device.renewal_event(foreign, challenge(gateway, foreign)))
+        assert (refused.status_code, refused.json()["where"]["reason"]) == (403, "unknown-issuer")
+        new = another("second")
+        assert gateway.post(device.renewal_event(new, challenge(gateway, new))).status_code == 202
+        assert gateway.ledger.devices.get(NAME).registration.certificate == new.certificate
 
 
 def test_a_late_answer_is_refused(gateway: Served, device: LabDevice) -> None:
