@@ -39,7 +39,9 @@ from edge.policy.arc import (
     home_elsewhere,
     is_unfinished,
     made_by,
+    may_delete,
     onboarding_tags,
+    read_resource_id,
     refuse_if_told,
 )
 from edge.policy.arc_agents import agent_values, cloud_of
@@ -91,13 +93,23 @@ class ArcConnection:
     def disconnect(self, site: Site, cluster: SiteClient | None) -> Detail:
         """Delete the site's connected cluster, and its agents when the cluster answers (None: it is not asked).
 
-        Agents that belong to another connected cluster stay. Done before is fine. Raises what Azure answers; a cluster
-        that is away is in the detail: `agents` is removed, away, not-asked or another's.
+        What is not the site's stays: a resource of its name that it was not connected as and no onboarding made, and
+        agents of another connected cluster. Done before is fine. Raises what Azure answers; what came of it is in the
+        detail: `resource` is deleted, none or another's, `agents` is removed, away, not-asked or another's.
         """
-        target, phases = self.subscription.target(site), Phases(site.name)
-        with phases.phase("resource"):
-            self.arc.delete(target, progress=phases.tell("Azure deletes the connected cluster"))
-        return {"arc_id": target.resource_id, "agents": self._remove_agents(target, site, cluster)}
+        target = self._home_of(site)
+        resource, deleted = self.arc.get(target), "none"
+        if may_delete(resource, site.arc_id):
+            self.arc.delete(target, progress=Phases(site.name).tell("Azure deletes the connected cluster"))
+            deleted = "deleted"
+        elif resource is not None:
+            deleted = "another's"
+        return {"arc_id": target.resource_id, "resource": deleted, "agents": self._remove_agents(target, site, cluster)}
+
+    def _home_of(self, site: Site) -> ArcTarget:
+        """Where the site is connected, which may be elsewhere than where it would be connected today."""
+        wanted = self.subscription.target(site)
+        return read_resource_id(site.arc_id or "", wanted.location) or wanted
 
     def _remove_agents(self, target: ArcTarget, site: Site, cluster: SiteClient | None) -> str:
         if cluster is None:
@@ -116,8 +128,8 @@ class ArcConnection:
 
         A cluster that is given and cannot be read is a fault too: nothing is proved by silence.
         """
-        target, faults = self.subscription.target(site), []
-        if self.arc.get(target) is not None:
+        target, faults = self._home_of(site), []
+        if may_delete(self.arc.get(target), site.arc_id):
             faults.append(f"The connected cluster {target.resource_id} exists")
         if cluster is not None:
             faults += _agents_faults(cluster, target)

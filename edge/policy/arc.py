@@ -17,8 +17,10 @@ __all__ = [
     "home_elsewhere",
     "is_unfinished",
     "made_by",
+    "may_delete",
     "onboarding_tags",
     "public_key_of",
+    "read_resource_id",
     "refuse_if_told",
 ]
 
@@ -81,6 +83,7 @@ def _with_agents(cluster_key: str | None, resource: ConnectedCluster | None) -> 
     return ConnectAction.REUSE_KEY if same else ConnectAction.REFUSE_ELSEWHERE
 
 
+_PARTS = 8
 ONBOARDING_TAG = "edge-onboarding"
 """Tag that a connected cluster carries: the id of the onboarding that made it."""
 
@@ -102,14 +105,26 @@ def made_by(resource: ConnectedCluster | None, works: Collection[str]) -> bool:
     return resource is not None and resource.tags.get(ONBOARDING_TAG) in works
 
 
+def read_resource_id(resource_id: str, location: str) -> ArcTarget | None:
+    """The connected cluster that an ARM id names; None when it names something else."""
+    parts = resource_id.strip("/").split("/")
+    if len(parts) != _PARTS or parts[6].lower() != "connectedclusters":
+        return None
+    return ArcTarget(subscription_id=parts[1], resource_group=parts[3], name=parts[7], location=location)
+
+
+def may_delete(resource: ConnectedCluster | None, arc_id: str | None) -> bool:
+    """Whether a resource is ours to delete: the site was connected as it (`arc_id`), or an onboarding made it."""
+    if resource is None:
+        return False
+    return (arc_id or "").lower() == resource.resource_id.lower() or ONBOARDING_TAG in resource.tags
+
+
 def home_elsewhere(agents: AgentsFound, target: ArcTarget) -> ArcTarget | None:
     """The connected cluster that the agents name, when it is not the one wanted: look there before deciding."""
-    if not agents.resource_id or agents.resource_id.lower() == target.resource_id.lower():
+    if agents.resource_id.lower() == target.resource_id.lower():
         return None
-    parts = agents.resource_id.strip("/").split("/")
-    if len(parts) != len(target.resource_id.strip("/").split("/")):
-        return None
-    return ArcTarget(subscription_id=parts[1], resource_group=parts[3], name=parts[7], location=target.location)
+    return read_resource_id(agents.resource_id, target.location)
 
 
 _REFUSALS = {

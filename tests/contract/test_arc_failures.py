@@ -122,8 +122,12 @@ def test_a_connect_says_where_its_time_went_and_is_undone_with_proof(place: Plac
 
 def test_a_site_may_have_a_resource_group_of_its_own(place: Place) -> None:
     own = replace(place, site=place.site.model_copy(update={"arc_resource_group": "north"}))
-    assert "/resourceGroups/north/" in own.connect()["arc_id"]
+    arc_id = own.connect()["arc_id"]
+    assert "/resourceGroups/north/" in arc_id
     assert place.connection.arc.get(place.target) is None
+    moved = place.site.model_copy(update={"arc_id": arc_id, "arc_resource_group": "south"})
+    assert place.connection.disconnect(moved, None) == {"arc_id": arc_id, "resource": "deleted", "agents": "not-asked"}
+    assert own.connection.arc.get(own.target) is None
 
 
 @pytest.mark.parametrize(
@@ -279,6 +283,7 @@ def test_a_name_that_another_cluster_has_is_refused_and_its_resource_stays(place
     with pytest.raises(ConnectRefused) as caught:
         place.connect()
     assert caught.value.where["decision"] == "refuse-name-taken"
+    assert place.connection.disconnect(place.site, place.cluster)["resource"] == "another's"
     assert place.connection.arc.get(place.target) == theirs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edge.model.arc import AgentsOnCluster, ConnectAction, ConnectedCluster, EgressCheck, Endpoint
-from edge.policy.arc import ONBOARDING_TAG, Traces, decide_connect, made_by
+from edge.policy.arc import ONBOARDING_TAG, Traces, decide_connect, made_by, may_delete, read_resource_id
 from edge.policy.arc_capacity import capacity_causes
 from edge.policy.arc_egress import diagnostics_objects, message_of, never_starts, read_looks
 from edge.policy.arc_endpoints import endpoints_of, read_endpoint
@@ -214,6 +214,27 @@ def test_what_is_left_of_an_earlier_life_or_try_is_known_again(
     agents: AgentsOnCluster, key: str | None, resource: ConnectedCluster | None, known: Traces, action: ConnectAction
 ) -> None:
     assert decide_connect(agents, key, resource, known) is action
+
+
+def test_a_resource_may_be_deleted_when_the_site_was_connected_as_it_or_an_onboarding_made_it() -> None:
+    foreign = RESOURCE.model_copy(update={"tags": {"owner": "them"}})
+    assert may_delete(RESOURCE, None)
+    assert may_delete(foreign, "/R")
+    assert not may_delete(foreign, "/another")
+    assert not may_delete(foreign, None)
+    assert not may_delete(None, "/r")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("/subscriptions/s/resourceGroups/g", id="too short"),
+        pytest.param("/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/n", id="another type"),
+    ],
+)
+def test_only_the_id_of_a_connected_cluster_is_one(text: str) -> None:
+    assert read_resource_id(text, "x") is None
 
 
 def test_a_resource_is_ours_by_its_tag_alone() -> None:
