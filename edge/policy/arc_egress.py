@@ -60,7 +60,6 @@ def diagnostics_objects(endpoints: Sequence[Endpoint], image: str) -> tuple[Kube
     spec = {
         "backoffLimit": 0,
         "activeDeadlineSeconds": LONGEST_S,
-        "ttlSecondsAfterFinished": LONGEST_S,
         "template": {"metadata": {"labels": dict(MANAGED_BY)}, "spec": _pod(endpoints, image)},
     }
     levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}

@@ -9,9 +9,11 @@ from edge.errors import InvalidInput
 from edge.lab.scenario import parse_scenario, read_scenario, scenario_names
 from edge.lab.weather import (
     FAULT,
+    EgressBlocked,
     ExpiredToken,
     FaultKind,
     Lossy,
+    NoDns,
     Offline,
     OfflineMode,
     Scenario,
@@ -23,6 +25,7 @@ from edge.lab.weather import (
     away_at_start,
     next_change,
     spells_of,
+    way_out,
     with_spell,
     without_kind,
 )
@@ -175,3 +178,18 @@ def test_a_wrong_scenario_names_file_and_field(text, field):
         parse_scenario(text, "bad.yaml")
 
     assert (caught.value.where["file"], caught.value.where["field"]) == ("bad.yaml", field)
+
+
+@pytest.mark.parametrize(
+    ("faults", "host", "kind"),
+    [
+        pytest.param((), "mcr.example", None, id="fair"),
+        pytest.param((NoDns(),), "mcr.example", FaultKind.NO_DNS, id="no DNS at all"),
+        pytest.param((NoDns(host="*.lab"),), "mcr.example", None, id="another host"),
+        pytest.param((EgressBlocked(host="mcr.*"),), "mcr.example", FaultKind.EGRESS_BLOCKED, id="blocked"),
+        pytest.param((EgressBlocked(), NoDns()), "mcr.example", FaultKind.NO_DNS, id="both: the name comes first"),
+        pytest.param((Slow(), Offline()), "mcr.example", None, id="other weather"),
+    ],
+)
+def test_the_way_out_is_shut_by_dns_or_by_a_block(faults, host, kind):
+    assert way_out(faults, host) is kind
