@@ -36,11 +36,14 @@ def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime, trust: Trust 
     if device.state in _GONE:
         raise _refused(Refusal.REVOKED, f"The device is {device.state}: it registers anew", device.device_id)
     _check_challenge(ledger, arrival.registration, arrival.received_at or now)
+    keys = [key_fingerprint(device.registration), key_fingerprint(arrival.registration)]
+    revoked = ledger.revocations.revoked(keys)
     if arrival.endorsement is not None:
-        keys = [key_fingerprint(device.registration), key_fingerprint(arrival.registration)]
-        evidence = Evidence(via=arrival.via, revoked_keys=ledger.revocations.revoked(keys))
+        evidence = Evidence(via=arrival.via, revoked_keys=revoked, revocation_lists=ledger.revocations.lists())
         check_renewal(device, arrival.registration, arrival.endorsement, now, trust=trust, evidence=evidence)
-    elif claim_key(arrival.registration) != key_fingerprint(device.registration):
+    elif revoked:
+        raise _refused(Refusal.REVOKED, "The key was revoked", device.device_id)
+    elif claim_key(arrival.registration) != keys[0]:
         what = "A reset must be proven with the key on record"
         raise _refused(Refusal.PROOF_FAILED, what, device.device_id)
     return device

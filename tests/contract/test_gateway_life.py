@@ -141,6 +141,21 @@ def test_who_cannot_prove_it_changes_nothing(
     assert (gateway.stored(), gateway.ledger.devices.claims(NAME)) == (stored, ())
 
 
+def test_a_revoked_key_neither_resets_nor_renews(
+    gateway: Served, device: LabDevice, another: Callable[[str], LabDevice]
+) -> None:
+    fingerprint = key_on_record(gateway.ledger)
+    gateway.ledger.revocations.revoke_key(fingerprint, device_id=NAME, reason="stolen", at=datetime.now(UTC))
+    new = another("second")
+    for event in (
+        device.reset_event(challenge(gateway, device)),
+        device.renewal_event(new, challenge(gateway, new)),
+    ):
+        answer = gateway.post(event)
+        assert (answer.status_code, answer.json()["where"]["reason"]) == (403, "revoked")
+    assert gateway.ledger.devices.get(NAME).state is DeviceState.CONNECTED
+
+
 def test_a_renewal_needs_a_certificate_of_a_trusted_maker(
     another: Callable[[str], LabDevice], maker: Authority, tmp_path: Path
 ) -> None:
