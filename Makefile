@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export EDGE_HOME ?= $(CURDIR)/.edge
 
-.PHONY: install demo test check fix bench up down schemas constraints
+.PHONY: install demo test soak check fix bench up down schemas constraints
 
 install: $(READY)
 
@@ -27,6 +27,10 @@ down: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit --quiet
 	$(BIN)/python -m pytest tests/contract tests/flows tests/system --quiet --numprocesses 2 --dist loadfile
+
+# Large bursts, with workers killed: minutes, and the numbers of docs/measurements.md.
+soak: $(READY)
+	$(BIN)/python -m pytest tests/soak --quiet -s
 
 check: $(READY)
 	$(BIN)/ruff format --check .

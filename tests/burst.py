@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -44,6 +47,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 LASTING_FAULTS = frozenset({"failed"})
 
 
+Events = Callable[[httpx.Client, LabDevice], list[dict[str, Any]]]
+
+
 @dataclass(frozen=True)
 class Member:
     """One device of the burst: its site, the reason for which it must be refused, and what Azure does to it."""
@@ -52,6 +58,8 @@ class Member:
     site: str
     refused: str = ""
     fault: str = ""
+    events: Events | None = None
+    """How it registers, when not as any device does."""
 
     @property
     def name(self) -> str:
@@ -63,7 +71,8 @@ class Burst:
     """The devices and, once it was sent, its events: the same can be sent again."""
 
     members: list[Member]
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[list[dict[str, Any]]] = field(default_factory=list)
+    """Of each device; they go together, in their order."""
 
     @property
     def good(self) -> list[Member]:
@@ -81,29 +90,37 @@ class Burst:
         """Register all of them, in any order and several at once; answers what the gateway took, summed up."""
         if not self.events:
             with gateway_client(url, token) as gateway, ThreadPoolExecutor(SENDERS) as pool:
-                signed = pool.map(lambda one: one.device.event(ask_for_challenge(gateway, one.device)), self.members)
-                self.events = list(signed)
+                self.events = list(pool.map(lambda one: (one.events or _registers)(gateway, one.device), self.members))
         return post(url, token, self.events)
 
 
-def post(url: str, token: str, events: Sequence[dict[str, Any]]) -> dict[str, int]:
+def post(url: str, token: str, events: Sequence[list[dict[str, Any]]]) -> dict[str, int]:
     """Send events in requests of some, over several connections; the receipts summed up."""
-    some = [list(events[start : start + TOGETHER]) for start in range(0, len(events), TOGETHER)]
+    some = [list(chain(*events[start : start + TOGETHER])) for start in range(0, len(events), TOGETHER)]
     with gateway_client(url, token) as gateway, ThreadPoolExecutor(SENDERS) as pool:
         receipts = list(pool.map(lambda batch: send(gateway, batch), some))
     return {word: sum(receipt[word] for receipt in receipts) for word in receipts[0]}
 
 
 def make_burst(
-    lab: dict[str, Any], sites: Sequence[dict[str, Any]], folder: Path, *, seed: int, share: float = 0.1
+    lab: dict[str, Any],
+    sites: Sequence[dict[str, Any]],
+    folder: Path,
+    *,
+    seed: int,
+    share: float = 0.1,
+    ways: Sequence[str] = (),
 ) -> Burst:
-    """A burst over these sites: a `share` of them bad, each in the next way, and as many in front of a bad Azure."""
-    ways = BAD_WAYS
-    count = max(1, round(len(sites) * share)) if share else 0
-    chosen = random.Random(seed).sample(range(len(sites)), 2 * count)
-    bad = {place: ways[number % len(ways)] for number, place in enumerate(chosen[:count])}
-    kinds = list(FAULTS)
-    faulty = {place: kinds[number % len(kinds)] for number, place in enumerate(chosen[count:])}
+    """A burst over these sites: a `share` of them bad, each in the next way, and as many in front of a bad Azure.
+
+    With `ways` there is at least one for each of them, and one for each of Azure's faults.
+    """
+    share_of = round(len(sites) * share)
+    names, kinds = ways or BAD_WAYS, list(FAULTS)
+    bad_count, fault_count = max(share_of, len(ways)), max(share_of, len(kinds) if ways else 0)
+    chosen = random.Random(seed).sample(range(len(sites)), bad_count + fault_count)
+    bad = {place: names[number % len(names)] for number, place in enumerate(chosen[:bad_count])}
+    faulty = {place: kinds[number % len(kinds)] for number, place in enumerate(chosen[bad_count:])}
     maker = Maker(lab, folder)
     members = []
     for place, site in enumerate(sites):
@@ -162,6 +179,7 @@ class Maker:
     def bad(self, site: dict[str, Any], way: str) -> Member:
         """The device of this site, bad in this way."""
         make, refused = _WAYS[way]
+        events = _EVENTS.get(way)
         device_id = site["device_id"]
         stem = self.folder / device_id
         key = ec.generate_private_key(ec.SECP256R1())
@@ -170,8 +188,46 @@ class Maker:
         Path(f"{stem}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         device = LabDevice(device_id, stem)
         device.facts = LabDevice.of_lab(self.lab, site).facts
-        return Member(device, site["name"], refused=refused)
+        return Member(device, site["name"], refused=refused, events=partial(events, self) if events else None)
 
+
+def _registers(gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
+    return [device.event(ask_for_challenge(gateway, device))]
+
+
+def _copied(_: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
+    """Somebody has the certificate, which is no secret, and not its key."""
+    device.key = ec.generate_private_key(ec.SECP256R1())
+    return _registers(gateway, device)
+
+
+def _replayed(_: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
+    """One challenge is answered twice, the second time with other facts."""
+    challenge = ask_for_challenge(gateway, device)
+    first = device.event(challenge)
+    device.facts = device.facts.model_copy(update={"firmware": "9.9"})
+    return [first, device.event(challenge)]
+
+
+def _unproven(_: Maker, __: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
+    return [device.event()]
+
+
+def _another_key(maker: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
+    """Two devices say that they are this one, each with a good certificate and its own key."""
+    key, stem = ec.generate_private_key(ec.SECP256R1()), maker.folder / f"{device.device_id}-twin"
+    Path(f"{stem}.crt").write_text(_signed(maker.lab_ca, key, device.device_id))
+    Path(f"{stem}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    twin = LabDevice(device.device_id, stem, facts=device.facts)
+    return [*_registers(gateway, device), *_registers(gateway, twin)]
+
+
+_EVENTS: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    "copied certificate": _copied,
+    "replayed nonce": _replayed,
+    "no proof": _unproven,
+    "id with another key": _another_key,
+}
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -204,6 +260,10 @@ def _signed(authority: Authority, key: Key, device_id: str, **how: Any) -> str:
     return authority.sign(_leaf(key, device_id, authority.certificate.subject, **how))
 
 
+def _good(maker: Maker, key: Key, device_id: str) -> str:
+    return _signed(maker.lab_ca, key, device_id)
+
+
 def _self_signed(_: Maker, key: Key, device_id: str) -> str:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
     return _leaf(key, device_id, name).sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
@@ -225,6 +285,10 @@ _WAYS: dict[str, tuple[Callable[[Maker, Key, str], str], str]] = {
     "another manufacturer": (lambda maker, key, name: _signed(maker.foreign, key, name), "unknown-issuer"),
     "a manufacturer's namesake": (lambda maker, key, name: _signed(maker.namesake, key, name), "bad-chain"),
     "over-long chain": (_over_long, "bad-chain"),
+    "copied certificate": (_good, "proof-failed"),
+    "replayed nonce": (_good, "replayed"),
+    "no proof": (_good, "proof-missing"),
+    "id with another key": (_good, "key-changed"),
     "another device's certificate": (
         lambda maker, key, name: _signed(maker.lab_ca, key, f"{name}-other"),
         "wrong-name",

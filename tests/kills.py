@@ -21,7 +21,7 @@ class Killer:
     """A thread that kills runs in the middle of their work, and every second time the worker too (Linux)."""
 
     def __init__(
-        self, local: LocalPlatform, chance: random.Random, ledger: Ledger, devices: Sequence[str], kills: int = 3
+        self, local: LocalPlatform, chance: random.Random, ledger: Ledger, devices: Sequence[str], kills: int = 2
     ) -> None:
         self._local = local
         self._chance = chance
@@ -72,5 +72,9 @@ def _runs_of(home: Path) -> Iterator[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             command = (folder / "cmdline").read_bytes()
-            if b"prefect.flow_engine" in command and str(home).encode() in (folder / "environ").read_bytes():
+            if (
+                b"prefect" in command
+                and b"engine" in command
+                and str(home).encode() in (folder / "environ").read_bytes()
+            ):
                 yield int(folder.name)

@@ -71,6 +71,8 @@ class Lab:
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
         options = AzureOptions(
             agents=AgentsLook(self.world, _HOST),
+            provisioning_s=scenario.azure.provisioning_s,
+            deleting_s=scenario.azure.deleting_s,
             # An operation is over sooner when the clock runs fast, so callers are asked to look sooner.
             retry_after_s=min(1.0, max(0.2, 1.0 / self.config.clock_rate)),
         )

@@ -163,6 +163,13 @@ class NodeShape(Value):
     architecture: str = "amd64"
 
 
+class AzurePace(Value):
+    """How long the pretend Azure takes, in lab seconds: to make a resource, and to delete one."""
+
+    provisioning_s: float = Field(default=1.5, ge=0, le=3600)
+    deleting_s: float = Field(default=0.5, ge=0, le=3600)
+
+
 class Scenario(Value):
     """A lab's world: its nodes and its weather. `seed` makes chance repeat."""
 
@@ -171,6 +178,7 @@ class Scenario(Value):
     seed: int = 0
     nodes: NodeShape = NodeShape()
     weather: tuple[SpellRule, ...] = ()
+    azure: AzurePace = AzurePace()
     stages: tuple[str, ...] = ()
     """Files with more stages, beside the scenario's file; they come before the shipped ones."""
 
