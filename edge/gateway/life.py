@@ -65,14 +65,17 @@ def live(ledger: Ledger, arrival: Arrival, *, trust: Trust | None) -> None:
 
 
 def is_past(ledger: Ledger, registration: Registration) -> bool:
-    """Whether a registration was taken before and the device has another key since.
+    """Whether a registration was on record before and the device has another key since.
 
-    It must not claim the name again.
+    It must not claim the name again. One that is a claim already stays one: it may still be found to be the true one.
     """
     challenge = _challenge(ledger, registration)
     if challenge is None or challenge.answer != registration_digest(registration):
         return False
-    return key_fingerprint(ledger.devices.get(registration.device_id).registration) != key_fingerprint(registration)
+    key = claim_key(registration)
+    if claim_key(ledger.devices.get(registration.device_id).registration) == key:
+        return False
+    return key not in {claim.key for claim in ledger.devices.claims(registration.device_id)}
 
 
 def _is_done(ledger: Ledger, device: Device, registration: Registration) -> bool:

@@ -94,6 +94,18 @@ def test_what_was_sent_before_a_renewal_claims_nothing_after_it(
     assert gateway.ledger.devices.claims(NAME) == ()
 
 
+def test_a_claim_is_passed_on_though_another_key_is_on_record(
+    gateway: Served, another: Callable[[str], LabDevice]
+) -> None:
+    for folder in ("impostor", "true"):
+        device = another(folder)
+        assert gateway.post(device.event(challenge(gateway, device))).json()["superseded"] == 0
+    pending = gateway.ledger.inbox.pending()
+    arrivals = understand_all([stored.event for stored in pending], at=datetime.now(UTC))
+    assert len(settle(gateway.ledger, arrivals)) == 2  # as the dispatcher does once more
+    assert len(gateway.ledger.devices.claims(NAME)) == 1
+
+
 def test_a_reset_begins_another_life_and_is_passed_on(gateway: Served, device: LabDevice) -> None:
     event = device.reset_event(challenge(gateway, device))
     for duplicate in (0, 1):
