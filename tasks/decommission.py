@@ -206,7 +206,9 @@ def free(job: LeaveJob, device: Device, site: Site | None) -> Detail:
     """Site and device belong to nobody; what happened there stays on record."""
     if site is not None and not job.ledger.devices.list(site=site.name, states=_LIVING):
         job.ledger.sites.update(site.name, state=SiteState.DECOMMISSIONED, arc_id=None)
-    released = job.ledger.devices.release(device.device_id, state=DeviceState.DECOMMISSIONED, reason=_why(job, device))
+    released = job.ledger.devices.release(
+        device.device_id, state=DeviceState.DECOMMISSIONED, reason=_why(job, device), ends=device.generation
+    )
     found = [f"the device is {released.state}, without site and tenant"]
     if site is not None:
         found.append(f"site {site.name} is {job.ledger.sites.get(site.name).state}, and no device has it")

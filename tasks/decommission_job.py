@@ -23,8 +23,8 @@ from edge.policy.decommission import leave_key, leave_work, proof_of
 from edge.policy.onboarding import lease_name
 from tasks.arc import ArcConnection
 
-LASTING = timedelta(seconds=30)
-"""A run that says nothing for so long has died: the next one goes on."""
+HOLD_S = 30.0
+"""A run that says nothing for so many seconds has died: the next one goes on."""
 WAIT_S = 120.0
 """How long to wait for an onboarding that works on the device: it stops before its next step."""
 
@@ -32,8 +32,11 @@ WAIT_S = 120.0
 class LeaveJob:
     """One run of decommissioning in this process. A plain class, so that Prefect does not look into it."""
 
-    def __init__(self, ledger: Ledger, credentials: SiteCredentials, arc: ArcConnection | None) -> None:
+    def __init__(
+        self, ledger: Ledger, credentials: SiteCredentials, arc: ArcConnection | None, hold_s: float = HOLD_S
+    ) -> None:
         self.ledger = ledger
+        self.lasting = timedelta(seconds=hold_s)
         self.credentials = credentials
         self.arc = arc
 
@@ -67,10 +70,10 @@ class LeaveJob:
         """Hold the device meanwhile. Raises NotYet when another run still works on it after `WAIT_S` seconds."""
         name, by, over = lease_name(device_id), f"decommission/{uuid4()}", threading.Event()
         until = time.monotonic() + WAIT_S
-        while not self.ledger.leases.take(name, by=by, lasting=LASTING):
+        while not self.ledger.leases.take(name, by=by, lasting=self.lasting):
             if time.monotonic() > until:
                 raise NotYet("Another run works on this device", device=device_id)
-            time.sleep(0.5)
+            time.sleep(0.2)
         renewing = threading.Thread(target=self._renew, args=(by, over), name="decommission-lease", daemon=True)
         renewing.start()
         try:
@@ -81,9 +84,9 @@ class LeaveJob:
             self.ledger.leases.drop(name, by=by)
 
     def _renew(self, by: str, over: threading.Event) -> None:
-        while not over.wait(LASTING.total_seconds() / 4):
+        while not over.wait(self.lasting.total_seconds() / 4):
             with suppress(Transient):  # the next time will do
-                self.ledger.leases.renew(by=by, lasting=LASTING)
+                self.ledger.leases.renew(by=by, lasting=self.lasting)
 
 
 @contextmanager

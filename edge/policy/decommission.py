@@ -125,7 +125,7 @@ def leaving_life(device: Device) -> Device:
     """The device in the life in which it leaves, or left: that life ended with its decommissioning."""
     if device.state is not DeviceState.DECOMMISSIONED:
         return device
-    return device.model_copy(update={"generation": device.generation - 1})
+    return device.model_copy(update={"generation": max(1, device.generation - 1)})
 
 
 def may_return(device: Device, ownerships: Iterable[Ownership], *, lost: bool, now: datetime) -> Ownership | None:
