@@ -126,8 +126,11 @@ def _is_repeat(ledger: Ledger, arrival: Arrival, asked: dict[str, Registration])
         device = ledger.devices.get(arrival.device_id)
     except NotFound:
         return False
-    on_its_way = device.state in {DeviceState.ONBOARDING, DeviceState.CONNECTED}
-    return device.registration == arrival.registration and (on_its_way or arrival.event.time <= device.registered_at)
+    if device.registration == arrival.registration:
+        on_its_way = device.state in {DeviceState.ONBOARDING, DeviceState.CONNECTED}
+        return on_its_way or arrival.event.time <= device.registered_at
+    claims = ledger.devices.claims(arrival.device_id)
+    return any(claim.registration == arrival.registration and arrival.event.time <= claim.last_at for claim in claims)
 
 
 def _settled(ledger: Ledger, arrival: Arrival, trust: Trust | None) -> EventState | None:

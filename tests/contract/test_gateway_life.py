@@ -104,6 +104,9 @@ def test_a_claim_is_passed_on_though_another_key_is_on_record(
     arrivals = understand_all([stored.event for stored in pending], at=datetime.now(UTC))
     assert len(settle(gateway.ledger, arrivals)) == 2  # as the dispatcher does once more
     assert len(gateway.ledger.devices.claims(NAME)) == 1
+    same = pending[1].event.model_dump(mode="json", exclude={"subject"})
+    again = {**same, "specversion": "1.0", "id": "again"}
+    assert gateway.post(again).json()["superseded"] == 1
 
 
 def test_a_reset_begins_another_life_and_is_passed_on(gateway: Served, device: LabDevice) -> None:
