@@ -137,10 +137,10 @@ class RunningPlatform:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """The whole platform with six sites in fair weather. Each test takes sites of its own."""
+    """The whole platform with nine sites in fair weather. Each test takes sites of its own."""
     home = tmp_path_factory.mktemp("platform")
     running = LocalPlatform(home)
     try:
-        yield RunningPlatform(home, running.start(sites=6, scenario=None))
+        yield RunningPlatform(home, running.start(sites=9, scenario=None))
     finally:
         running.stop()
