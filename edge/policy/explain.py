@@ -15,7 +15,7 @@ from edge.model.outcome import Cause
 from edge.model.site import Site
 from edge.model.step import StepRecord, StepState
 from edge.policy.assignment import assign
-from edge.policy.owner import owner_of
+from edge.policy.owner import likely_owner
 
 _NEXT = {
     DeviceState.REGISTERED: "Wait: the gateway starts its onboarding. If it does not, see that gateway and worker run",
@@ -42,7 +42,7 @@ class OnRecord(Value):
 def explain(known: OnRecord, rules: RulesSaid, *, now: datetime) -> Explanation:
     """All of it in one value. `rules` is what `ask_rules` answered."""
     device = known.device
-    owner = owner_of(known.ownerships, device, now=now)
+    owner = likely_owner(known.ownerships, device, now=now)
     stopped_by = _stopped_by(known)
     return Explanation(
         device_id=device.device_id,
@@ -62,7 +62,7 @@ def explain(known: OnRecord, rules: RulesSaid, *, now: datetime) -> Explanation:
 
 def ask_rules(known: OnRecord, rules: AssignmentRules, source: str, *, now: datetime) -> RulesSaid:
     """What these rules say of the device, whatever they said before."""
-    owner = owner_of(known.ownerships, known.device, now=now)
+    owner = likely_owner(known.ownerships, known.device, now=now)
     try:
         found = assign(known.device.registration, rules, owner.tenant if owner else None)
     except InvalidInput as error:

@@ -9,14 +9,23 @@ from edge.model.admission import Ownership
 from edge.model.device import Device
 
 
-def owner_of(ownerships: Iterable[Ownership], device: Device, *, now: datetime) -> Ownership | None:
-    """The ownership that the device came in on in this life, else the newest that it could come in on.
+def owner_of(ownerships: Iterable[Ownership], device: Device) -> Ownership | None:
+    """The ownership that the device came in on in this life.
 
+    Only what it was admitted on counts: a serial number alone is something that any device can say of itself.
     `ownerships` are those of its serial number, oldest first; ended ones are no one's.
     """
-    standing = [one for one in ownerships if one.ended_at is None]
     life = (device.device_id, device.generation)
-    used = [one for one in standing if (one.used_by, one.used_generation) == life]
-    free = [one for one in standing if one.used_by is None and (one.expires_at is None or one.expires_at > now)]
-    found = used or free
-    return found[-1] if found else None
+    used = [one for one in ownerships if one.ended_at is None and (one.used_by, one.used_generation) == life]
+    return used[-1] if used else None
+
+
+def likely_owner(ownerships: Iterable[Ownership], device: Device, *, now: datetime) -> Ownership | None:
+    """As `owner_of`; before the device came in, the newest ownership that it may come in on. Good for telling only."""
+    known = tuple(ownerships)
+    free = [
+        one
+        for one in known
+        if one.ended_at is None and one.used_by is None and (one.expires_at is None or one.expires_at > now)
+    ]
+    return owner_of(known, device) or (free[-1] if free else None)

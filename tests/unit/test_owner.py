@@ -9,7 +9,7 @@ import pytest
 
 from edge.model.admission import Ownership, OwnershipKind
 from edge.model.device import Device, DeviceFacts, DeviceState, Registration
-from edge.policy.owner import owner_of
+from edge.policy.owner import likely_owner, owner_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -46,6 +46,20 @@ USED = {"used_by": "dev-1", "used_generation": 2, "used_at": NOW}
         pytest.param([owned("a", expires_at=NOW + HOUR)], "a", id="not-expired"),
     ],
 )
-def test_the_owner_of_a_device(ownerships: list[Ownership], tenant: str | None) -> None:
-    found = owner_of(ownerships, DEVICE, now=NOW)
+def test_the_likely_owner_of_a_device(ownerships: list[Ownership], tenant: str | None) -> None:
+    found = likely_owner(ownerships, DEVICE, now=NOW)
+    assert (found.tenant if found else None) == tenant
+
+
+@pytest.mark.parametrize(
+    ("ownerships", "tenant"),
+    [
+        pytest.param([owned("a")], None, id="only-said-to-be-its"),
+        pytest.param([owned("a", **USED), owned("b")], "a", id="came-in-on-it"),
+        pytest.param([owned("a", ended_at=NOW, **USED)], None, id="ended"),
+        pytest.param([owned("a", **{**USED, "used_generation": 1})], None, id="an-earlier-life"),
+    ],
+)
+def test_the_owner_is_whose_word_let_the_device_in(ownerships: list[Ownership], tenant: str | None) -> None:
+    found = owner_of(ownerships, DEVICE)
     assert (found.tenant if found else None) == tenant
