@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from blocks.admission import DeviceAdmission
     from blocks.credentials import SiteCredentials
     from edge.ledger import Ledger
 
@@ -25,6 +26,14 @@ def open_ledger() -> Ledger:
     from blocks.load import load  # noqa: PLC0415 - as above
 
     return load(EdgeLedger, "default").client()
+
+
+def device_admission() -> DeviceAdmission:
+    """Whom the platform trusts and how much a device must prove, found as the ledger is."""
+    from blocks.admission import DeviceAdmission  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.load import load  # noqa: PLC0415 - as above
+
+    return load(DeviceAdmission, "default")
 
 
 def site_credentials() -> SiteCredentials:

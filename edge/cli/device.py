@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edge.cli import (
+    device_claims,
     device_explain,
     device_import,
     device_inventory,
@@ -31,6 +32,8 @@ app.command()(device_explain.explain)
 app.command()(device_timings.timings)
 app.command("import")(device_import.import_devices)
 app.command("retry")(device_retry.retry)
+app.command("claims")(device_claims.claims)
+app.command("adopt")(device_claims.adopt)
 app.command("pcrs")(device_pcrs.show_pcrs)
 app.command("update")(device_update.update)
 app.command("updates")(device_update.updates)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli import lab_register
+from edge.cli import lab_register, lab_revoke
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.errors import InvalidInput, NotFound
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="A pretend fleet that speaks the real protocols.")
 
 app.command("register")(lab_register.register)
+app.command("revoke")(lab_revoke.revoke)
 
 StateOption = Annotated[Path | None, typer.Option("--state", help="The lab's folder; without it, lab in EDGE_HOME.")]
 

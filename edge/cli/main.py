@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from edge.cli import audit, device, gateway, lab, platform, rollout, site, stamp
+from edge.cli import audit, device, gateway, lab, platform, rollout, site, stamp, trust
 from edge.cli.output import BAD_INPUT, complain
 from edge.errors import InvalidInput
 
@@ -21,6 +21,7 @@ for _name, _topic, _help in (
     ("lab", lab.app, "A pretend fleet that speaks the real protocols."),
     ("site", site.app, "Sites: import, list, show."),
     ("device", device.app, "Devices: list, show."),
+    ("trust", trust.app, "Whom the platform believes: show, allow, vouchers, revocation."),
     ("stamp", stamp.app, "Stamps: validate, plan, roll out."),
     ("rollout", rollout.app, "Rollouts: list, status."),
     ("audit", audit.app, "The audit trail: verify."),
