@@ -72,15 +72,15 @@ def _admit(job: OnboardingJob, device: Device, registration: Registration, via: 
 
 def _evidence(job: OnboardingJob, device: Device, registration: Registration, via: Origin) -> Evidence:
     """What the ledger knows of a registration. A voucher that it carries is recorded first, once it is found good."""
-    ledger = job.ledger
-    voucher = carried_voucher(registration, job.trust, now=datetime.now(UTC))
+    ledger, serial = job.ledger, registration.facts.serial
+    voucher = carried_voucher(registration, job.trust, known=ledger.ownerships.of_serial(serial), now=datetime.now(UTC))
     if voucher is not None:
         ledger.ownerships.record(voucher)
     return Evidence(
         via=via,
         generation=device.generation,
         challenge=ledger.challenges.get(registration.proof.nonce) if registration.proof else None,
-        ownerships=ledger.ownerships.of_serial(registration.facts.serial),
+        ownerships=ledger.ownerships.of_serial(serial),
         revocation_lists=ledger.revocations.lists(),
         revoked_keys=ledger.revocations.revoked([key_fingerprint(registration)]),
     )

@@ -30,7 +30,7 @@ from edge.policy.identity import Proven, prove_identity
 from edge.policy.proof import registration_digest, vouched
 from edge.policy.revocation import check_revocation
 from edge.policy.tpm import check_attestation
-from edge.policy.voucher import read_voucher
+from edge.policy.voucher import refuse_expired, verified_voucher
 from edge.policy.yaml_text import parse_yaml
 
 _ASK_ANEW = "Let the device ask for a new challenge and register again"
@@ -60,19 +60,34 @@ def admit(registration: Registration, trust: Trust, evidence: Evidence, *, now: 
     return Admitted(identity=identity, proven=possession, ownership=ownership, boot_reference=boot)
 
 
-def carried_voucher(registration: Registration, trust: Trust, *, now: datetime) -> Ownership | None:
+def carried_voucher(
+    registration: Registration, trust: Trust, *, known: Sequence[Ownership] = (), now: datetime
+) -> Ownership | None:
     """What the voucher says that a registration carries; None without one.
 
-    The device's certificate is looked at first, so that a voucher is never read for somebody unknown. Raises
-    IdentityRefused with `reason`, also for a voucher of another serial number.
+    The device's certificate is looked at first, so that a voucher is never read for somebody unknown. `known` are the
+    ownerships on record: a voucher that the device came in on stays good past its end. Raises IdentityRefused with
+    `reason`, also for a voucher of another serial number.
     """
     if not registration.voucher:
         return None
     identity = prove_identity(registration, trusted=trust.anchors, now=now).identity
-    voucher = read_voucher(registration.voucher, anchors=trust.voucher_anchors, now=now)
+    try:
+        return _voucher_of(identity, registration.voucher, trust.voucher_anchors, known, now)
+    except IdentityRefused as error:
+        error.where.setdefault("device", registration.device_id)
+        raise
+
+
+def _voucher_of(
+    identity: DeviceIdentity, text: str, anchors: Sequence[str], known: Sequence[Ownership], now: datetime
+) -> Ownership:
+    voucher = verified_voucher(text, anchors=anchors, now=now)
     if voucher.serial != identity.device_serial:
-        what = f"The voucher is for the serial number {voucher.serial!r}, and the device's certificate names another"
-        raise _refused(Refusal.VOUCHER_INVALID, what, registration.device_id)
+        what = f"The voucher is for the serial number {voucher.serial!r}, which the device's certificate does not name"
+        raise _refused(Refusal.VOUCHER_INVALID, what, identity.device_id)
+    if voucher.ownership_id not in {one.ownership_id for one in known if one.used_by == identity.device_id}:
+        refuse_expired(voucher, now)
     return voucher
 
 

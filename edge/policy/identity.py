@@ -26,7 +26,7 @@ from edge.policy.chain import MAX_CERTIFICATES, ChainRefused, check_name_constra
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
-_MIN_RSA_BITS = 2048
+MIN_RSA_BITS = 2048
 _STRONG_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_USAGES = frozenset({ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 UNREADABLE = (
@@ -143,11 +143,11 @@ def _check_key(leaf: x509.Certificate, device: str) -> None:
     key = leaf.public_key()
     if isinstance(key, ed25519.Ed25519PublicKey):
         return
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
         return
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _STRONG_CURVES:
         return
-    what = f"The key is none of RSA of {_MIN_RSA_BITS} bits or more, Ed25519, or EC on P-256, P-384 or P-521"
+    what = f"The key is none of RSA of {MIN_RSA_BITS} bits or more, Ed25519, or EC on P-256, P-384 or P-521"
     raise _refused(Refusal.WEAK_KEY, what, device)
 
 
@@ -155,10 +155,10 @@ def _check_usage(leaf: x509.Certificate, device: str) -> None:
     """What a certificate says of its use must allow a client that signs; it need not say anything."""
     if _is_authority(leaf):
         raise _refused(Refusal.WRONG_USAGE, "The certificate is a certificate authority's own", device)
-    usage = _extension(leaf, x509.KeyUsage)
+    usage = extension_of(leaf, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         raise _refused(Refusal.WRONG_USAGE, "The certificate's key usage does not allow signatures", device)
-    purposes = _extension(leaf, x509.ExtendedKeyUsage)
+    purposes = extension_of(leaf, x509.ExtendedKeyUsage)
     if purposes is not None and not _CLIENT_USAGES.intersection(purposes):
         raise _refused(Refusal.WRONG_USAGE, "The certificate's extended key usage lacks client authentication", device)
 
@@ -166,7 +166,7 @@ def _check_usage(leaf: x509.Certificate, device: str) -> None:
 def _check_name(leaf: x509.Certificate, device: str) -> None:
     """The common name or a DNS name must be the device's id, case included: else one device could come as another."""
     names = [str(part.value) for part in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    alternative = _extension(leaf, x509.SubjectAlternativeName)
+    alternative = extension_of(leaf, x509.SubjectAlternativeName)
     if alternative is not None:
         names += alternative.get_values_for_type(x509.DNSName)
     if device not in names:
@@ -207,11 +207,12 @@ def public_key_fingerprint(certificate: x509.Certificate) -> str:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = extension_of(certificate, x509.BasicConstraints)
     return constraints is not None and constraints.ca
 
 
-def _extension(certificate: x509.Certificate, kind: type[T]) -> T | None:
+def extension_of(certificate: x509.Certificate, kind: type[T]) -> T | None:
+    """The certificate's extension of this kind; None without one. Raises one of UNREADABLE when malformed."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

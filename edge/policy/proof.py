@@ -8,14 +8,14 @@ from typing import Final
 
 import rfc8785
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from edge.errors import IdentityRefused, InvalidInput
 from edge.model.device import Endorsement, Proof, Registration
-from edge.policy.identity import key_fingerprint
+from edge.policy.identity import UNREADABLE, key_fingerprint
 
 _CURVES: Final = {
     "ES256": ("secp256r1", hashes.SHA256()),
@@ -59,7 +59,7 @@ def vouched(certificate: str, registration: Registration, word: Proof | Endorsem
         key = x509.load_pem_x509_certificates(certificate.encode())[0].public_key()
         signature = base64.b64decode(word.signature, validate=True)
         _verify(key, signature, signed_bytes(registration, nonce), word.algorithm)
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 

@@ -18,6 +18,7 @@ import orjson
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, ValidationError
 
 from edge.errors import IdentityRefused, InvalidInput
@@ -26,7 +27,7 @@ from edge.model.base import Value
 from edge.model.identity import Refusal
 from edge.model.names import TenantName
 from edge.policy.chain import MAX_CERTIFICATES, ChainRefused, verified_chain
-from edge.policy.identity import UNREADABLE, trusted_certificates
+from edge.policy.identity import MIN_RSA_BITS, UNREADABLE, extension_of, trusted_certificates
 
 MEMBER: Final = "ietf-voucher:voucher"
 TYPE: Final = "voucher-jws+json"
@@ -52,25 +53,37 @@ class Voucher(Value):
 
 
 def read_voucher(text: str, *, anchors: Sequence[str], now: datetime) -> Ownership:
-    """What a voucher says, once its signature holds and its signer leads to a trusted one.
+    """What a voucher says that is good now. Raises as `verified_voucher`, and with voucher-expired past its end."""
+    said = verified_voucher(text, anchors=anchors, now=now)
+    refuse_expired(said, now)
+    return said
+
+
+def refuse_expired(ownership: Ownership, now: datetime) -> None:
+    """Raise IdentityRefused (`voucher-expired`) when the voucher's time is over."""
+    if ownership.expires_at is not None and ownership.expires_at <= now:
+        what = f"The voucher expired on {ownership.expires_at:%Y-%m-%d %H:%M} UTC"
+        raise IdentityRefused(what, remedy=_REMEDY, reason=Refusal.VOUCHER_EXPIRED)
+
+
+def verified_voucher(text: str, *, anchors: Sequence[str], now: datetime) -> Ownership:
+    """What a voucher says, expired or not, once its signature holds and its signer leads to a trusted one.
 
     `anchors` are PEM texts. Its id is the digest of its content: signed a second time, it is the same voucher. Raises
-    IdentityRefused with `reason` voucher-invalid or voucher-expired, InvalidInput when an anchor cannot be read.
+    IdentityRefused (`voucher-invalid`), InvalidInput when an anchor cannot be read.
     """
     trusted = trusted_certificates(tuple(anchors))
     try:
         signer, between = _signers(text)
-        chain = (signer,) if signer in trusted else verified_chain(signer, between, anchors=trusted, now=now)
-        _check_may_sign(chain[0])
-        content = _content(text, chain[0])
+        _check_may_sign(signer, now)
+        if signer not in trusted:
+            verified_chain(signer, between, anchors=trusted, now=now)
+        content = _content(text, signer)
         said = Voucher.model_validate(orjson.loads(content)[MEMBER])
     except ChainRefused as error:
         raise _invalid(f"The voucher's signer is not trusted: {error}") from error
     except (jwt.InvalidTokenError, ValidationError, KeyError, binascii.Error, *UNREADABLE) as error:
         raise _invalid("The voucher cannot be read, or was tampered with") from error
-    if said.expires_on is not None and said.expires_on < now:
-        what = f"The voucher expired on {said.expires_on:%Y-%m-%d %H:%M} UTC"
-        raise IdentityRefused(what, remedy=_REMEDY, reason=Refusal.VOUCHER_EXPIRED)
     return Ownership(
         ownership_id=f"voucher:{hashlib.sha256(content).hexdigest()[:32]}",
         serial=said.serial_number,
@@ -87,8 +100,10 @@ def issue_voucher(voucher: Voucher, key: Any, certificates: Sequence[x509.Certif
     """Sign a voucher. `key` is the private key of the first certificate. Raises InvalidInput for another kind."""
     content = orjson.dumps({MEMBER: voucher.model_dump(mode="json", by_alias=True, exclude_none=True)})
     chain = [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in certificates]
-    algorithm = _algorithms(key.public_key())[0]
-    return jwt.PyJWS().encode(content, key, algorithm=algorithm, headers={"x5c": chain, "typ": TYPE})
+    algorithms = _algorithms(key.public_key())
+    if not algorithms:
+        raise InvalidInput("A key of this kind signs no vouchers", field="key", value=type(key).__name__)
+    return jwt.PyJWS().encode(content, key, algorithm=algorithms[0], headers={"x5c": chain, "typ": TYPE})
 
 
 def _signers(text: str) -> tuple[x509.Certificate, list[x509.Certificate]]:
@@ -100,30 +115,46 @@ def _signers(text: str) -> tuple[x509.Certificate, list[x509.Certificate]]:
     return signer, between
 
 
-def _check_may_sign(signer: x509.Certificate) -> None:
-    try:
-        usage = signer.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if not usage.digital_signature:
+def _check_may_sign(signer: x509.Certificate, now: datetime) -> None:
+    """Dates, for a signer that is trusted itself, and use, which the verifier of chains leaves to its callers."""
+    if not signer.not_valid_before_utc <= now <= signer.not_valid_after_utc:
+        raise _invalid("The signer's certificate has expired, or is not valid yet")
+    usage = extension_of(signer, x509.KeyUsage)
+    if usage is not None and not usage.digital_signature:
         raise _invalid("The signer's certificate does not allow signatures")
+    if _is_device(signer):
+        raise _invalid("The signer's certificate is a device's: a device does not say whose a device is")
+
+
+def _is_device(signer: x509.Certificate) -> bool:
+    """A client's, or one as IEEE 802.1AR has it: with the device's serial number and without an extended key usage.
+
+    Else every device of a manufacturer whose authority is trusted for vouchers, too, could sign one.
+    """
+    purposes = extension_of(signer, x509.ExtendedKeyUsage)
+    if purposes is not None:
+        return set(purposes) == {ExtendedKeyUsageOID.CLIENT_AUTH}
+    return bool(signer.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER))
 
 
 def _content(text: str, signer: x509.Certificate) -> bytes:
     key: Any = signer.public_key()
-    found: bytes = jwt.PyJWS().decode_complete(text, key, algorithms=_algorithms(key))["payload"]
+    algorithms = _algorithms(key)
+    if not algorithms:
+        raise _invalid("The signer's key is of a kind that signs no vouchers")
+    found: bytes = jwt.PyJWS().decode_complete(text, key, algorithms=algorithms)["payload"]
     return found
 
 
 def _algorithms(key: object) -> list[str]:
-    """Which algorithms a key may have signed with: the header does not choose."""
+    """Which algorithms a key may have signed with, none for a weak or an unknown kind: the header does not choose."""
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in _CURVES:
         return [_CURVES[key.curve.name]]
     if isinstance(key, ed25519.Ed25519PublicKey):
         return ["EdDSA"]
-    if isinstance(key, rsa.RSAPublicKey):
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
         return ["RS256", "PS256"]
-    raise InvalidInput("A key of this kind signs no vouchers", field="key", value=type(key).__name__)
+    return []
 
 
 def _invalid(what: str) -> IdentityRefused:
