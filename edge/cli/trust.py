@@ -11,6 +11,7 @@ import typer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from rich.console import Group
+from rich.markup import escape
 
 from edge.cli import trust_keys, trust_owners
 from edge.cli.context import device_admission, open_ledger
@@ -83,7 +84,7 @@ def crl(
     verdict = "kept" if kept else _why_not(given, known)
     data = {**item, "verdict": verdict, "on_record": known.number}
     late = ". It is out of date: fetch a newer one" if item["state"] == "out of date" else ""
-    emit(data, f"{_SAID[verdict].format(known=_number(known))}: {_told(item)}{late}", as_json=as_json)
+    emit(data, escape(f"{_SAID[verdict].format(known=_number(known))}: {_told(item)}{late}"), as_json=as_json)
     if verdict in {"older", "contradicts"}:
         raise typer.Exit(BAD_OUTCOME)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, emit, speaks
@@ -45,7 +46,8 @@ def revoke_key(
         )
     on_record = _own(found) == revoked.fingerprint
     data = {**revoked.model_dump(mode="json"), "state": found.state.value, "new": not known, "on_record": on_record}
-    emit(data, "\n".join(_revoked(found, revoked, known=bool(known), on_record=on_record)), as_json=as_json)
+    said = escape("\n".join(_revoked(found, revoked, known=bool(known), on_record=on_record)))
+    emit(data, said, as_json=as_json)
 
 
 @speaks
@@ -63,7 +65,7 @@ def restore_key(
     follows = f"`edge device {'reset' if left else 'retry'} {device}` looks at it anew" if not _is_in(found) else ""
     said = [f"The key {revoked.fingerprint} of {device} is believed again (it was revoked: {revoked.reason})", follows]
     data = {**revoked.model_dump(mode="json"), "state": found.state.value, "restored": True}
-    emit(data, "\n".join(filter(None, said)), as_json=as_json)
+    emit(data, escape("\n".join(filter(None, said))), as_json=as_json)
 
 
 def claimed(ledger: Ledger, device: str, key: str) -> Registration:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from edge.cli.context import device_admission, open_ledger
 from edge.cli.output import JsonFlag, emit, errors, speaks, table
@@ -117,7 +118,8 @@ def withdraw(
         for one in after
         if one["state"] == OwnershipState.TOO_OLD and before.get(one["ownership_id"]) != OwnershipState.TOO_OLD
     ]
-    emit({**item, "also_too_old": fallen}, "\n".join(_withdrawn(known, item, fallen)), as_json=as_json)
+    said = escape("\n".join(_withdrawn(known, item, fallen)))
+    emit({**item, "also_too_old": fallen}, said, as_json=as_json)
 
 
 def _withdrawn(known: Ownership, item: Mapping[str, Any], fallen: Sequence[str]) -> list[str]:

@@ -110,7 +110,8 @@ def allowed(row: Mapping[str, str], terms: Terms) -> Ownership:
     except ValidationError as error:
         fault: Any = error.errors(include_url=False, include_context=False)[0]
         field = str(fault["loc"][0])
-        raise InvalidInput(str(fault["msg"]), field=field, value=str(fault["input"])[:_SHOWN]) from error
+        what = "A tenant is a DNS label: a-z, 0-9 and -" if field == "tenant" else str(fault["msg"])
+        raise InvalidInput(what, field=field, value=str(fault["input"])[:_SHOWN]) from error
 
 
 def fingerprint(text: str, field: str) -> str:
@@ -158,7 +159,8 @@ def same_on_record(wanted: Ownership, of_serial: Sequence[Ownership], *, now: da
             what = f"The row was ended on {one.ended_at:%Y-%m-%d}, and an end is not taken back"
             raise InvalidInput(what, field="serial", value=one.serial, remedy="Give a new --list")
     held = standing(of_serial, now=now)
-    for one in held:
+    taken = [one for one in of_serial if one.ended_at is None and one.used_by is not None]
+    for one in (*held, *taken):
         if one.tenant != wanted.tenant:
             what = f"It belongs to {one.tenant} by {one.ownership_id}"
             raise InvalidInput(what, field="tenant", value=wanted.tenant, remedy=_withdraw(one))
