@@ -31,6 +31,7 @@ test: $(READY)
 # Large bursts, with workers killed: minutes, and the numbers of docs/measurements.md.
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak --quiet -s
+	$(BIN)/python -m pytest tests/system/test_rollout_survives_kills.py --quiet --every
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -27,6 +27,19 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--every`, which `make soak` gives."""
+    parser.addoption("--every", action="store_true", help="Kill at every boundary instead of every third")
+
+
+@pytest.fixture
+def sampled(request: pytest.FixtureRequest) -> Callable[[int], list[int]]:
+    """Which of so many boundaries to try, from 1 on: each of them with `--every`, else every third and the last."""
+    every = request.config.getoption("--every")
+    return lambda count: sorted({*range(1, count + 1, 1 if every else 3), count})
+
+
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
 
 
