@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from edge.ledger import Ledger
 
 DeviceArg = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")]
+SHOWN = 16
+"""So many characters of a key are shown in tables: enough to name it by."""
 COLUMNS = ("", "key", "issuer", "serial", "holds its key", "via", "first seen", "last seen", "would it come in")
 
 
@@ -75,7 +77,7 @@ def _confirm(chosen: Registration, *, yes: bool) -> None:
 
 
 def _follows(device: str, rivals: list[str]) -> Iterator[str]:
-    for key in rivals:
+    for key in (rival.rpartition(":")[2][:SHOWN] for rival in rivals):
         yield f"The key {key} is as good, so {device} stays contested until it is revoked:"
         yield f"  edge trust revoke-key {device} --key {key} --reason ..."
     yield f"Then `edge device retry {device}` looks at it anew" if rivals else f"Next: `edge device retry {device}`"
@@ -151,7 +153,7 @@ def _issuer(registration: Registration) -> str:
 def _row(item: dict[str, Any]) -> tuple[object, ...]:
     return (
         "on record" if item["on_record"] else "claim",
-        item["key"],
+        item["key"].rpartition(":")[2][:SHOWN],
         item["issuer"],
         item["serial"],
         "proven" if item["proven"] else "not proven",

@@ -18,6 +18,9 @@ from edge.policy.identity import key_fingerprint
 if TYPE_CHECKING:
     from edge.ledger import Ledger
 
+SHORTEST = 8
+"""So many characters of a key must be told."""
+
 DeviceArg = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")]
 
 
@@ -69,9 +72,13 @@ def restore_key(
 
 
 def claimed(ledger: Ledger, device: str, key: str) -> Registration:
-    """What is registered under the device's id with this key, or with the only one that begins so. Raises NotFound."""
+    """What claims the device's id with this key, or with the only one that begins so. Raises NotFound, InvalidInput."""
+    if len(key) < SHORTEST:
+        remedy = f"Give at least {SHORTEST} characters"
+        raise InvalidInput("A key cannot be told by so little", remedy=remedy, field="key", value=key)
     claims = ledger.devices.claims(device)
-    found = [claim for claim in claims if claim.key == key] or [claim for claim in claims if claim.key.startswith(key)]
+    found = [claim for claim in claims if claim.key == key]
+    found = found or [one for one in claims if key in {one.key[: len(key)], one.key.rpartition(":")[2][: len(key)]}]
     if len(found) != 1:
         what = "Several keys begin so" if found else "Nobody claimed the device with this key"
         raise NotFound(what, remedy=f"`edge device claims {device}` shows the keys", device=device, key=key)
@@ -115,7 +122,7 @@ def _to_restore(ledger: Ledger, device: Device, key: str) -> RevokedKey:
     name, wanted = device.device_id, key or _own(device)
     keys = ledger.revocations.keys()
     mine = [one for one in keys if one.device_id == name or one.fingerprint == _own(device)]
-    found = [one for one in mine if wanted and one.fingerprint.startswith(wanted)]
+    found = [one for one in mine if wanted and one.fingerprint.startswith(wanted.rpartition(":")[2])]
     if len(found) == 1:
         return found[0]
     others = ", ".join(one.fingerprint for one in mine)

@@ -207,7 +207,8 @@ def _record(ledger: Ledger, rows: Sequence[tuple[Ownership, Ownership | None]], 
         {**item, "verdict": "recorded" if item["ownership_id"] in fresh else "on record already"}
         for item in _items(ledger, list(shown.values()))
     ]
-    drawn = table(f"{len(fresh)} recorded", ("verdict", *COLUMNS), [(item["verdict"], *_row(item)) for item in items])
+    columns = ("verdict", "id", "serial", "tenant", "state", "until")
+    drawn = table(f"{len(fresh)} recorded", columns, [(item["verdict"], *_short_row(item)) for item in items])
     emit(items, drawn, as_json=as_json)
 
 
@@ -224,15 +225,24 @@ def _items(ledger: Ledger, chosen: Sequence[Ownership], *, whole: bool = False) 
     ]
 
 
+def _short_row(item: Mapping[str, Any]) -> tuple[object, ...]:
+    """Short enough that an id, which is to be copied, stays on one line."""
+    until = (item["expires_at"] or "")[:10]
+    return (item["ownership_id"], item["serial"], item["tenant"], _state(item), until)
+
+
+def _state(item: Mapping[str, Any]) -> str:
+    return f"used by {item['used_by']}" if item["state"] == OwnershipState.USED else str(item["state"])
+
+
 def _row(item: Mapping[str, Any]) -> tuple[object, ...]:
-    used = f"used by {item['used_by']}" if item["state"] == OwnershipState.USED else item["state"]
     until = (item["expires_at"] or "")[:10]
     return (
         item["ownership_id"],
         item["serial"],
         item["tenant"],
         f"{item['kind']} of {item['issuer']}",
-        used,
+        _state(item),
         item["created_at"][:10],
         until,
     )

@@ -314,7 +314,7 @@ def test_a_contested_id_is_shown_adopted_and_settled(
     told = said("device", "adopt", "dev-0001", other[:12], "--yes")
     assert told["rivals"] == [f"unproven:{own}"]
     assert key_fingerprint(ledger.devices.get("dev-0001").registration) == other
-    said("trust", "revoke-key", "dev-0001", "--key", f"unproven:{own}", "--reason", "a copy")
+    said("trust", "revoke-key", "dev-0001", "--key", own[:16], "--reason", "a copy")
     settled = said("device", "claims", "dev-0001")["claims"]
     assert [one["verdict"][:12] for one in settled] == ["yes", "no (revoked)"]
 
@@ -325,7 +325,8 @@ def test_nothing_is_adopted_without_a_yes_nor_a_key_that_nobody_claimed(
     own, other = (key_fingerprint(one) for one in two_keys)
     asked = CliRunner().invoke(app, ["device", "adopt", "dev-0001", other], input="n\n")
     assert asked.exit_code == 1
-    assert refused(1, "device", "adopt", "dev-0001", "ffff", "--yes")["code"] == "not-found"
+    assert refused(1, "device", "adopt", "dev-0001", "f" * 64, "--yes")["code"] == "not-found"
+    assert refused(2, "device", "adopt", "dev-0001", other[:4], "--yes")["where"]["field"] == "key"
     ledger.devices.move("dev-0001", DeviceState.CONNECTED)
     error = refused(1, "device", "adopt", "dev-0001", other, "--yes")
     assert "edge device decommission" in error["remedy"]
