@@ -52,7 +52,7 @@ def onboard_device(
         if batch and not taken:
             return Completed(message="Another run has these registrations, or they are done with")
         report = OnboardingReport(len(set(devices)))
-        rounds = Rounds(lambda group: onboard_devices.submit(job, group), Backoff())
+        rounds = Rounds(lambda group: onboard_devices.submit(job, group, rounds.on_last_try(group)), Backoff())
         outcomes = rounds.run(devices, report.show, rate=rate)
         settle_batch(job, taken)
         said = report.publish(outcomes)

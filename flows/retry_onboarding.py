@@ -50,7 +50,7 @@ def retry_onboarding(
         if not chosen:
             return Completed(message="No device is due")
         report = OnboardingReport(len(chosen))
-        rounds = Rounds(lambda group: onboard_devices.submit(job, group), backoff)
+        rounds = Rounds(lambda group: onboard_devices.submit(job, group, rounds.on_last_try(group)), backoff)
         outcomes = rounds.run(chosen, report.show)
         said = report.publish(outcomes)
         escalate(outcomes, tired_devices(job, chosen, later))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -50,7 +50,7 @@ from edge.policy.arc_precheck import platform_of
 from tasks.arc_precheck import Found, Precheck
 from tasks.arc_progress import Phases, run_log
 from tasks.arc_slot import connect_slot
-from tasks.arc_undo import Attempt
+from tasks.arc_undo import Attempt, Holds, refuse_lost
 
 KEYS_AT_ONCE = 2
 
@@ -77,18 +77,21 @@ class ArcConnection:
         self.arc.ensure_provider()
         self._ensure_group(self.subscription.resource_group, self.subscription.location)
 
-    def connect(self, work: str, site: Site, cluster: SiteClient, ours: Sequence[str] = ()) -> Detail:
+    def connect(
+        self, work: str, site: Site, cluster: SiteClient, ours: Sequence[str] = (), holds: Holds = lambda: True
+    ) -> Detail:
         """Connect the site's cluster, or find that it is connected.
 
         `work` is the onboarding's id, by which a later try knows the resource that an earlier one left; `ours` are the
-        ids of the same device's earlier onboardings, whose resource may be replaced after a reset. Raises Rejected when
-        the cluster cannot be connected, ConnectRefused when the decision table says so. After any other failure the
-        resource and the agents of this try are taken away again; `left_behind` in the error names what could not be.
+        ids of the same device's earlier onboardings, whose resource may be replaced after a reset. `holds` says whether
+        the device is still this run's, and is asked before each effect: WriteConflict when it is not. Raises Rejected
+        when the cluster cannot be connected, ConnectRefused when the decision table says so. After any other failure
+        what this try made, resource and agents, is taken away; `left_behind` in the error names what could not be.
 
         The detail has the seconds by phase (`precheck_s`, `slot_s`, `resource_s`, `agents_s`, `call_in_s`), the API
         server's `latency_s`, and the `warning` of a look that could not be taken.
         """
-        return _Connect(self, work, site, cluster, ours).run()
+        return _Connect(self, (work, *ours), site, cluster, holds).run()
 
     def disconnect(self, site: Site, cluster: SiteClient | None) -> Detail:
         """Delete the site's connected cluster, and its agents when the cluster answers (None: it is not asked).
@@ -154,11 +157,14 @@ class ArcConnection:
 class _Connect:
     """One connect."""
 
-    def __init__(self, home: ArcConnection, work: str, site: Site, cluster: SiteClient, ours: Sequence[str]) -> None:
+    def __init__(
+        self, home: ArcConnection, works: tuple[str, ...], site: Site, cluster: SiteClient, holds: Holds
+    ) -> None:
         self._home = home
         self._arc = home.arc
-        self._work = work
-        self._works = (work, *ours)
+        self._work = works[0]
+        self._works = works
+        self._holds = holds
         self._site = site
         self._cluster = cluster
         self._target = home.subscription.target(site)
@@ -176,7 +182,7 @@ class _Connect:
         self._say(found)
         with self._slot():
             if resource is not None and key is None:
-                self._put(resource.public_key, found)
+                self._put(resource.public_key, found, resource.tags)
             elif key is not None:
                 self._as_new(key, found, clean=action is ConnectAction.CLEAN_THEN_NEW)
         more: Detail = {"warning": found.warning.message} if found.warning else {}
@@ -203,19 +209,24 @@ class _Connect:
         attempt = Attempt(self._arc, self._target, self._works, self._home.credentials.text(self._site.name))
         if clean:
             with self._phases.phase("resource"):
+                refuse_lost(self._holds, self._target)
                 attempt.clean()
-        with attempt.undoing():
+        with attempt.undoing(self._cluster, self._holds):
             private_key = key.result()
-            resource = self._put(public_key_of(private_key), found)
+            attempt.public_key = public_key_of(private_key)
+            resource = self._put(attempt.public_key, found, onboarding_tags(self._work))
             with self._phases.phase("agents"):
+                refuse_lost(self._holds, self._target)
                 attempt.agents_begun = True
                 self._install(private_key, resource, found.nodes)
             with self._phases.phase("call_in"):
                 self._wait_connected()
 
-    def _put(self, public_key: str, found: Found) -> ConnectedCluster:
-        tags, told = onboarding_tags(self._work), self._phases.tell("Azure makes the connected cluster")
+    def _put(self, public_key: str, found: Found, tags: Mapping[str, str]) -> ConnectedCluster:
+        """A resource that is there already keeps its tags: they say who made it."""
+        told = self._phases.tell("Azure makes the connected cluster")
         with self._phases.phase("resource"):
+            refuse_lost(self._holds, self._target)
             self._home.ensure_group_of(self._target)
             platform = platform_of(found.nodes)
             return self._arc.put(self._target, public_key, tags, platform=platform, progress=told)

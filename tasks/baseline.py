@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from edge.clients.kubernetes import SiteClient
@@ -14,6 +15,8 @@ from edge.model.site import Site
 from edge.model.step import Detail
 from edge.policy.baseline import baseline_faults, baseline_objects, default_class, storage_class, tenant_user
 from edge.policy.baseline_probes import probe_fault, probes
+from edge.policy.decommission import footprint
+from tasks.wipe import remove
 
 SETTLED_WITHIN_S = 10.0
 """How long an API server may take until its admission knows a new quota, role or level, in seconds.
@@ -22,6 +25,8 @@ It watches its own objects for that, and a new quota refuses all until a control
 """
 
 _LOOK_EVERY_S = 0.5
+_ROUNDED = timedelta(seconds=3)
+"""Both the time of making and the cluster's clock are told in whole seconds."""
 
 
 def apply_baseline(client: SiteClient, site: Site, baseline: Baseline) -> Detail:
@@ -59,6 +64,23 @@ def verify_baseline(
     asked = probes(site, baseline)
     _prove(client, site, asked, within_s)
     return {"objects": len(found), "probes": [probe.name for probe in asked]}
+
+
+def remove_baseline(client: SiteClient, site: Site, baseline: Baseline, *, since: datetime) -> None:
+    """Take away the baseline's objects that were made `since` then, and wait until they are gone.
+
+    What was there before stays, with what the baseline set in it: that may be an earlier life's, or a stamp's. The time
+    of making is the cluster's word, so its clock is compared with ours first.
+    """
+    ahead = (client.clock() or datetime.now(UTC)) - datetime.now(UTC)
+    wanted = (*baseline_objects(site, baseline), storage_class(site, baseline, ()))
+    found = [there for obj in wanted if obj is not None and (there := _found(client, obj)) is not None]
+    made = [obj for obj in found if _made(obj) >= since + ahead - _ROUNDED]
+    remove(client, [mark for obj in made if (mark := footprint(obj)) is not None])
+
+
+def _made(obj: KubeObject) -> datetime:
+    return datetime.fromisoformat(str(obj["metadata"]["creationTimestamp"]))
 
 
 def _storage_classes(client: SiteClient) -> list[KubeObject]:

@@ -20,25 +20,27 @@ from tasks.baseline import apply_baseline, verify_baseline
 from tasks.coming_back import comes_back
 from tasks.onboarding_job import OnboardingJob
 from tasks.onboarding_outcome import last_attempt, recorded_outcome
+from tasks.taking_back import as_before_unless_in
 
 BUSY_S = 3.0
 """How long to wait before looking again at a device on which another run works, in seconds."""
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="onboard {devices[0]}")
-def onboard_devices(job: OnboardingJob, devices: tuple[str, ...]) -> list[Outcome]:
+def onboard_devices(job: OnboardingJob, devices: tuple[str, ...], last: frozenset[str] = frozenset()) -> list[Outcome]:
     """Let these devices in, one after the other. A device that may not come in is an outcome, not an exception.
 
-    Each is tried once; who tries again, and when, is the run's business (`tasks.onboarding_rounds`).
+    Each is tried once; who tries again, and when, is the run's business (`tasks.onboarding_rounds`). For those in
+    `last` it is the run's last try: one that is not in then is taken back.
     """
-    return [_onboard(job, device) for device in devices]
+    return [_onboard(job, device, last=device in last) for device in devices]
 
 
-def _onboard(job: OnboardingJob, device_id: str) -> Outcome:
+def _onboard(job: OnboardingJob, device_id: str, *, last: bool) -> Outcome:
     started = monotonic()
     try:
         with job.holding(device_id) as held:
-            outcome = _tried(job, device_id) if held else busy(device_id)
+            outcome = _tried(job, device_id, last=last) if held else busy(device_id)
     except EdgeError as error:  # the ledger's own, for instance: the next try finds the device as it is
         outcome = _failed(device_id, Status.FAILED, error)
     return outcome.model_copy(update={"seconds": monotonic() - started})
@@ -51,7 +53,7 @@ def busy(device_id: str) -> Outcome:
     return Outcome(subject=device_id, status=Status.HELD, cause=Cause.of(error))
 
 
-def _tried(job: OnboardingJob, device_id: str) -> Outcome:
+def _tried(job: OnboardingJob, device_id: str, *, last: bool) -> Outcome:
     """One try of a device that this run holds."""
     device = comes_back(job.ledger, job.ledger.devices.get(device_id), job.trust.voucher_anchors)
     if device.state not in OPEN:
@@ -62,7 +64,7 @@ def _tried(job: OnboardingJob, device_id: str) -> Outcome:
     if before is not None and before.state is StepState.DONE:  # it was let in, and somebody opened it again
         job.ledger.steps.forget(key.work, key.subject)
     try:
-        job.ledger.steps.once(key, partial(_let_in, job, device))
+        job.ledger.steps.once(key, partial(_in_or_as_before, job, device, last=last))
     except (IdentityRefused, ConnectRefused) as refused:
         return _ended(job, device, DeviceState.QUARANTINED, refused)
     except EdgeError as error:
@@ -87,6 +89,11 @@ def _failed(device_id: str, status: Status, error: EdgeError) -> Outcome:
     return Outcome(subject=device_id, status=status, cause=Cause.of(error))
 
 
+def _in_or_as_before(job: OnboardingJob, device: Device, *, last: bool) -> Detail:
+    with as_before_unless_in(job, device, last=last):
+        return _let_in(job, device)
+
+
 def _let_in(job: OnboardingJob, device: Device) -> Detail:
     """The steps in their order; each is remembered, and none runs after one that failed."""
     step = partial(_step, job, device)
@@ -95,7 +102,8 @@ def _let_in(job: OnboardingJob, device: Device) -> Detail:
     step("assign", partial(record_site, job, device, site))
     with job.credentials.client(site.name) as client:
         if job.arc is not None:
-            connect = partial(job.arc.connect, onboarding_work(device), site, client, _earlier(job, device))
+            earlier, holds = _earlier(job, device), partial(job.holds, device.device_id)
+            connect = partial(job.arc.connect, onboarding_work(device), site, client, earlier, holds)
             site = site.model_copy(update={"arc_id": step("connect", connect).get("arc_id")})
         step("baseline", partial(apply_baseline, client, site, job.baseline))
         step("verify", partial(verify_baseline, client, site, job.baseline))

@@ -57,6 +57,10 @@ class Rounds:
             progress(len(self._final))
         return [self._final[device] for device in dict.fromkeys(devices)]
 
+    def on_last_try(self, devices: Sequence[str]) -> frozenset[str]:
+        """Those of them that this run does not try again if the try that begins now fails."""
+        return frozenset(device for device in devices if self._tries[device] + 1 >= self._backoff.tries)
+
     def _arrive(self, devices: Sequence[str], rate: float | None) -> None:
         if rate is None:
             self._begin(devices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -83,9 +83,11 @@ class Steps(Book):
         with self._store.read() as connection:
             return tuple(_record(row) for row in connection.execute(ordered).mappings())
 
-    def forget(self, work: str, subject: str) -> int:
-        """Remove a subject's rows, so that its steps run again; answers how many there were."""
+    def forget(self, work: str, subject: str, only: Sequence[str] | None = None) -> int:
+        """Remove a subject's rows, so that its steps run again; answers how many there were. `only`: of these steps."""
         rows = delete(steps).where(steps.c.work == work, steps.c.subject == subject)
+        if only is not None:
+            rows = rows.where(steps.c.step.in_(only))
         return self._store.write(lambda txn: _forget(txn, rows, work, subject))
 
     def timings(self, work: str) -> tuple[StepTiming, ...]:

@@ -17,6 +17,7 @@ __all__ = [
     "home_elsewhere",
     "is_unfinished",
     "made_by",
+    "made_with",
     "may_delete",
     "onboarding_tags",
     "public_key_of",
@@ -103,6 +104,11 @@ def is_unfinished(resource: ConnectedCluster | None, work: str) -> bool:
 def made_by(resource: ConnectedCluster | None, works: Collection[str]) -> bool:
     """Whether one of these onboardings made the resource, by its tag. What is not, is never deleted after a failure."""
     return resource is not None and resource.tags.get(ONBOARDING_TAG) in works
+
+
+def made_with(resource: ConnectedCluster | None, public_key: str) -> bool:
+    """Whether the resource was registered with this key."""
+    return resource is not None and resource.public_key == public_key
 
 
 def read_resource_id(resource_id: str, location: str) -> ArcTarget | None:

@@ -11,7 +11,12 @@ from edge.model.step import StepKey
 def onboarding_work(device: Device) -> str:
     """The work id of a device's onboarding: the same for the same life and certificate; another is looked at afresh."""
     certificate = sha256(device.registration.certificate.encode()).hexdigest()[:12]
-    return f"onboarding:{device.device_id}:{device.generation}:{certificate}"
+    return f"{life_prefix(device)}{certificate}"
+
+
+def life_prefix(device: Device) -> str:
+    """How the work ids of all onboardings in this life of the device begin: one for each certificate that it had."""
+    return f"onboarding:{device.device_id}:{device.generation}:"
 
 
 def attempt_key(device: Device) -> StepKey:

@@ -79,7 +79,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def arc_lab(lab_factory: Any) -> Any:
-    return lab_factory("--sites", "24", "--clock-rate", "10")
+    return lab_factory("--sites", "27", "--clock-rate", "10")
 
 
 @pytest.fixture
@@ -299,6 +299,49 @@ def test_a_name_that_is_taken_between_look_and_put_is_not_deleted_either(place: 
     found = place.connection.arc.get(place.target)
     assert found is not None
     assert found.public_key == key
+
+
+def test_a_run_that_lost_its_device_connects_and_undoes_nothing(place: Place) -> None:
+    with pytest.raises(WriteConflict, match="no longer this run's"):
+        place.connection.connect(WORK, place.site, place.cluster, holds=lambda: False)
+    place.assert_as_before()
+    place.lab.fault(place.site.name, "egress-blocked")
+    silent = place.having(precheck_egress=EgressCheck.OFF)
+    still_ours = iter([True, True])  # the resource, the agents; then another run took over
+    with pytest.raises(Transient, match="have not called in"):
+        silent.connection.connect(WORK, place.site, place.cluster, holds=lambda: next(still_ours, False))
+    theirs = place.connection.arc.get(place.target)
+    assert theirs is not None
+    assert agents_found(place.cluster).public_key == theirs.public_key
+
+
+def test_what_another_run_of_the_same_onboarding_made_meanwhile_is_not_undone(place: Place) -> None:
+    key = public_key_of(new_key(2048))
+
+    def made_anew() -> None:
+        place.connection.arc.delete(place.target)
+        place.connection.arc.put(place.target, key, onboarding_tags(WORK))
+
+    place.lab.fault(place.site.name, "egress-blocked")
+    taking = _when(lambda: agents_found(place.cluster).public_key is not None, made_anew)
+    slow = replace(place, block=place.block.model_copy(update={"precheck_egress": EgressCheck.OFF}))
+    with pytest.raises(EdgeError):
+        ArcConnection(slow.block, slow.credentials, SOON.model_copy(update={"call_in_s": 4})).connect(
+            WORK, place.site, place.cluster
+        )
+    taking.join()
+    found = place.connection.arc.get(place.target)
+    assert found is not None
+    assert found.public_key == key
+    assert agents_found(place.cluster).state is AgentsOnCluster.ABSENT
+
+
+def test_agents_that_are_there_keep_the_mark_of_who_connected_them(place: Place) -> None:
+    place.connect("onboarding:dev:0")
+    assert place.connect(ours=("onboarding:dev:0",))["decision"] == "reuse-key"
+    found = place.connection.arc.get(place.target)
+    assert found is not None
+    assert found.tags == onboarding_tags("onboarding:dev:0")
 
 
 def _put(place: Place, key: str) -> None:
