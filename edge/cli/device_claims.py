@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.ledger import Ledger
 
 DeviceArg = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")]
-SHOWN = 16
+SHOWN = 12
 """So many characters of a key are shown in tables: enough to name it by."""
 COLUMNS = ("", "key", "issuer", "serial", "holds its key", "via", "first seen", "last seen", "would it come in")
 
@@ -126,7 +126,7 @@ def _verdict(ledger: Ledger, trust: Trust, device: Device, registration: Registr
     """`yes`, or why this registration would be refused now. Nothing is recorded by asking."""
     now, known = datetime.now(UTC), ledger.ownerships.of_serial(registration.facts.serial)
     try:
-        voucher = carried_voucher(registration, trust, now=now)
+        voucher = carried_voucher(registration, trust, known=known, now=now)
         carried = (voucher,) if voucher and voucher.ownership_id not in {one.ownership_id for one in known} else ()
         evidence = Evidence(
             via=via,
