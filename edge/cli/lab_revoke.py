@@ -35,7 +35,9 @@ def revoke(
     earlier = _earlier(file)
     Authority.open(Path(maker["ca_file"]).with_suffix(""), "").revoke(file, sorted(earlier | fresh))
     data = {"file": str(file), "revoked": list(dict.fromkeys(devices)), "certificates": len(earlier | fresh)}
-    drawn = f"{len(fresh - earlier)} certificates revoked, {len(earlier | fresh)} in all\nNext: edge trust crl {file}"
+    drawn = (
+        f"Revoked certificates: {len(fresh - earlier)} new, {len(earlier | fresh)} in all\nNext: edge trust crl {file}"
+    )
     emit(data, drawn, as_json=as_json)
 
 

@@ -143,7 +143,7 @@ def _number(one: RevocationList) -> str:
 def _told(item: dict[str, Any]) -> str:
     until = f", next {_minute(item['next_update'])}" if item["next_update"] else ""
     when = f"number {item['number']} of {_minute(item['this_update'])}{until}"
-    return f"{item['issuer_name']}, {when}, {item['revoked']} certificates revoked"
+    return f"{item['issuer_name']}, {when}, revoked certificates: {item['revoked']}"
 
 
 def _minute(text: str | None) -> str:
