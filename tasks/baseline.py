@@ -25,7 +25,7 @@ It watches its own objects for that, and a new quota refuses all until a control
 """
 
 _LOOK_EVERY_S = 0.5
-_ROUNDED = timedelta(seconds=3)
+_ROUNDED = timedelta(seconds=1)
 """Both the time of making and the cluster's clock are told in whole seconds."""
 
 
