@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -64,6 +65,19 @@ class _State(Value):
     addresses: Addresses | None = None
 
 
+def exports(environment: Mapping[str, str]) -> str:
+    """Lines that set these in a shell."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+
+
+def write_private(file: Path, text: str) -> None:
+    """Replace the file as a whole; only its owner reads it."""
+    draft = file.with_suffix(".tmp")
+    draft.touch(mode=0o600)
+    draft.write_text(text)
+    draft.replace(file)
+
+
 class LocalPlatform:
     """Start and stop everything in `home`. Two of them with different folders do not meet."""
 
@@ -74,6 +88,8 @@ class LocalPlatform:
         """Seconds of the lab for each real one."""
         self._worker_env: dict[str, str] = {}
         self._state = self.home / "platform.json"
+        self.environment_file = self.home / "env.sh"
+        """`Addresses.environment` as lines for a shell, there while the platform runs."""
         self._started: dict[str, Started] = dict(self._read().started)
 
     def start(self, *, sites: int, scenario: str | None, settings: Mapping[str, str] | None = None) -> Addresses:
@@ -104,6 +120,7 @@ class LocalPlatform:
         self._start_worker(env)
         self._start_gateway(addresses, env)
         self._write(addresses)
+        write_private(self.environment_file, exports(addresses.environment))
         return addresses
 
     def kill_worker(self) -> None:
@@ -121,6 +138,7 @@ class LocalPlatform:
             ended.append("lab")
         self._started.clear()
         self._state.unlink(missing_ok=True)
+        self.environment_file.unlink(missing_ok=True)
         return ended
 
     def forget(self) -> None:
@@ -251,10 +269,7 @@ class LocalPlatform:
         return done.stdout if done.returncode == 0 else ""
 
     def _write(self, addresses: Addresses | None) -> None:
-        draft = self._state.with_suffix(".tmp")
-        draft.touch(mode=0o600)
-        draft.write_text(_State(started=self._started, addresses=addresses).model_dump_json(indent=2))
-        draft.replace(self._state)
+        write_private(self._state, _State(started=self._started, addresses=addresses).model_dump_json(indent=2))
 
     def _read(self) -> _State:
         if not self._state.exists():

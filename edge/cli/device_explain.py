@@ -136,8 +136,12 @@ def _owner(one: Ownership) -> str:
 def _step(step: StepSaid) -> tuple[object, ...]:
     ended = f"{step.ended_at:%Y-%m-%d %H:%M:%S}" if step.ended_at else ""
     if step.cause is not None:
-        return (step.step, step.state, step.tries, ended, step.cause.message)
-    detail = [
-        f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in step.detail.items()
-    ]
-    return (step.step, step.state, step.tries, ended, "\n".join(detail))
+        return (step.step, step.state, step.tries, ended, step.cause.said)
+    told = [f"{name}: {_value(value)}" for name, value in step.detail.items() if value not in ("", None)]
+    return (step.step, step.state, step.tries, ended, "\n".join(told))
+
+
+def _value(value: object) -> object:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else value

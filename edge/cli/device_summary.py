@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Group
 
-from edge.cli.output import console, emit, table
+from edge.cli.output import console, counted, emit, table
 from edge.model.base import Value
 from edge.model.bulk import BadRow, CauseGroup
 from edge.model.outcome import Outcome, Status
@@ -76,7 +76,7 @@ def _sentence(summary: Summary) -> str:
     if summary.on_their_way:
         parts.append(f"{summary.on_their_way} on their way")
     known = f"; {summary.known} were known just so" if summary.known else ""
-    return f"{summary.devices} devices: {', '.join(parts)}{known}"
+    return f"{counted(summary.devices, 'device')}: {', '.join(parts)}{known}"
 
 
 def _remedy(group: CauseGroup) -> str:

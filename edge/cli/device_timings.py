@@ -14,6 +14,7 @@ from edge.cli.output import JsonFlag, console, emit, speaks, table
 from edge.model.timing import FailureCount, FleetTimings, SpanTiming
 from edge.policy.durations import parse_duration, short_seconds
 from edge.policy.fleet_timing import WHOLE, fleet_timings
+from edge.policy.onboarding import ATTEMPTS
 
 _BAR = 24
 """The longest bar, in characters."""
@@ -31,7 +32,8 @@ def timings(
     with open_ledger() as ledger:
         devices = {device.device_id: device for device in ledger.devices.list(tenant=tenant)}
         records = ledger.steps.fleet("onboarding:", since=after)
-    found = fleet_timings(records, devices, step=step)
+        attempts = ledger.steps.fleet(ATTEMPTS, since=after)
+    found = fleet_timings(records, devices, step=step, attempts=attempts)
     if as_json:
         emit(found.model_dump(mode="json"), "", as_json=True)
         return

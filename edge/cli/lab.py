@@ -94,7 +94,8 @@ def fault(
     kind: Annotated[
         str,
         typer.Argument(
-            help="offline, slow, lossy, throttled, server-error, expired-token, full-node, wrong-clock; none lifts all."
+            help="offline, slow, lossy, throttled, server-error, expired-token, full-node, wrong-clock, no-dns, "
+            "egress-blocked; none lifts all."
         ),
     ],
     lasts: Annotated[str, typer.Option("--for", help="How long, such as 60s or 5m; without it, until lifted.")] = "",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli.output import JsonFlag, emit, progress, speaks
+from edge.cli.output import JsonFlag, counted, emit, progress, speaks
 from edge.errors import InvalidInput
 from edge.model.base import Value
 
@@ -63,7 +63,7 @@ def register(
             bar(done)
     seconds = time.monotonic() - started
     said = {"registered": [site["device_id"] for site in chosen], "to": way.url, "seconds": round(seconds, 2)}
-    emit(said, f"{len(chosen)} devices registered at {way.url} in {seconds:.1f} s", as_json=as_json)
+    emit(said, f"{counted(len(chosen), 'device')} registered at {way.url} in {seconds:.1f} s", as_json=as_json)
 
 
 def _way(settings: Settings, to: str, token_file: Path | None, state: Path | None) -> _Way:

@@ -51,6 +51,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     return drawn
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 device`, `2 devices`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def emit(data: object, drawn: Table | str, *, as_json: bool) -> None:
     """Print `data` as JSON, or what is drawn for people."""
     if as_json:

@@ -38,12 +38,14 @@ def up(sites: Sites = 12, scenario: Scenario = "demo", as_json: JsonFlag = False
     settings = Settings()
     given = {"EDGE_LEDGER_URL": settings.ledger} if settings.ledger_url else {}
     with _ends_on_signals():
-        addresses = LocalPlatform(settings.home, say=_say).start(sites=sites, scenario=scenario, settings=given)
+        platform = LocalPlatform(settings.home, say=_say)
+        addresses = platform.start(sites=sites, scenario=scenario, settings=given)
     rows = [
         ("Prefect UI", addresses.prefect_ui),
         ("gateway", addresses.gateway),
         ("gateway token", str(addresses.gateway_token_file)),
         ("lab", str(addresses.lab["url"])),
+        ("for your shell", f". {platform.environment_file}"),
         *((name, value) for name, value in addresses.environment.items() if name != "IDENTITY_HEADER"),
     ]
     emit(addresses.model_dump(mode="json"), table("The platform runs", ("what", "where"), rows), as_json=as_json)

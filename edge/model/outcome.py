@@ -33,6 +33,11 @@ class Cause(Value):
     retry_after_s: float | None = None
     """Seconds after which a server asked to be tried again."""
 
+    @property
+    def said(self) -> str:
+        """The message without the remedy that ends it, for tables that show the remedy beside it."""
+        return self.message.removesuffix(f". {self.remedy}") if self.remedy else self.message
+
     @classmethod
     def of(cls, error: EdgeError) -> Cause:
         """The cause that an error describes. The message never holds a secret, because errors never do."""

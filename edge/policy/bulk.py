@@ -60,7 +60,7 @@ def _group(members: Sequence[Outcome]) -> CauseGroup:
         reason=cause.reason,
         status=members[0].status,
         transient=cause.transient,
-        message=cause.message,
+        message=cause.said,
         remedy=cause.remedy,
         devices=tuple(sorted(member.subject for member in members)),
     )

@@ -22,10 +22,12 @@ _NEXT = {
     DeviceState.ONBOARDING: "Wait: a run works on it",
     DeviceState.CONNECTED: "",
     DeviceState.QUARANTINED: "When the reason is gone, let it be tried again: edge device retry {device}",
-    DeviceState.FAILED: "It is tried again later by itself; at once with: edge device retry {device}",
+    DeviceState.FAILED: "When the reason is gone, let it be tried again: edge device retry {device}",
     DeviceState.DECOMMISSIONING: "Go on with: edge device decommission {device}",
     DeviceState.DECOMMISSIONED: "A new voucher or list entry and a new registration bring it back",
 }
+_PASSES = "It is tried again later by itself; at once with: edge device retry {device}"
+"""Of a failure that may pass; no later run takes up any other."""
 
 
 class OnRecord(Value):
@@ -102,9 +104,10 @@ def _advice(device: Device, stopped_by: Cause | None, rules: RulesSaid, known: O
         yield stopped_by.remedy
     if _waits_for_a_rule(device, rules, known):
         yield f"Write a rule that matches, and try it first: edge device explain {device.device_id} --rules FILE"
-    general = _NEXT[device.state].format(device=device.device_id)
+    passes = device.state is DeviceState.FAILED and stopped_by is not None and stopped_by.transient
+    general = _PASSES if passes else _NEXT[device.state]
     if general:
-        yield general
+        yield general.format(device=device.device_id)
 
 
 def _waits_for_a_rule(device: Device, rules: RulesSaid, known: OnRecord) -> bool:

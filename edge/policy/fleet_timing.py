@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
 from edge.model.device import Device
 from edge.model.step import StepRecord, StepState
 from edge.model.timing import FailureCount, FleetTimings, SpanTiming
-from edge.policy.onboarding import onboarding_work
+from edge.policy.onboarding import attempted_work, onboarding_work
 from edge.policy.timing import quantile
 
 QUEUE, AGAIN, WHOLE = "queue", "tried again", "whole"
@@ -42,19 +43,27 @@ class _Measured(NamedTuple):
     device: str
 
 
-def fleet_timings(records: Iterable[StepRecord], devices: Mapping[str, Device], *, step: str = "") -> FleetTimings:
+def fleet_timings(
+    records: Iterable[StepRecord],
+    devices: Mapping[str, Device],
+    *,
+    step: str = "",
+    attempts: Iterable[StepRecord] = (),
+) -> FleetTimings:
     """How long onboarding took, of these rows of the step log; `step`: only that step and what is inside of it.
 
     A step's seconds are those of the try that succeeded. What went before, failed tries and pauses, is a span of its
     own: from the end of one step to the begin of the next one's last try. The queue is known of a device's first life,
-    when its first step was not tried again. Rows of devices that are not in `devices` are left out.
+    when its first step was not tried again. Rows of devices that are not in `devices` are left out. `attempts` are the
+    rows of whole tries: what refused a device before a step began is on these alone, and counts for that step.
     """
     rows = [record for record in records if record.key.subject in devices]
     works = _by_work(rows)
     spans = [*_one(QUEUE, _queues(works, devices)), *_step_spans(rows)]
     spans += [*_one(AGAIN, _retries(works)), *_one(WHOLE, _wholes(works, devices))]
     wanted = [span for span in spans if not step or step in (span.name, span.part_of)]
-    failures = [count for count in _failures(rows) if step in ("", count.step)]
+    refused = [row for row in map(partial(_before_a_step, works), attempts) if row is not None]
+    failures = [count for count in _failures([*rows, *refused]) if step in ("", count.step)]
     return FleetTimings(devices=len({row.key.subject for row in rows}), spans=tuple(wanted), failures=tuple(failures))
 
 
@@ -150,6 +159,16 @@ def _span(name: str, measured: Sequence[_Measured]) -> SpanTiming:
     )
 
 
+def _before_a_step(works: Mapping[tuple[str, str], Sequence[StepRecord]], attempt: StepRecord) -> StepRecord | None:
+    """The failed try as a row of the step that it did not begin; None when a step's own row tells of the failure."""
+    rows = works.get((attempted_work(attempt.key), attempt.key.subject), ())
+    if not rows or attempt.state is not StepState.FAILED or any(row.state is not StepState.DONE for row in rows):
+        return None
+    behind = {row.key.step for row in rows}
+    missing = next((name for name in _STEPS if name not in behind), None)
+    return attempt.model_copy(update={"key": rows[0].key.model_copy(update={"step": missing})}) if missing else None
+
+
 def _failures(rows: Sequence[StepRecord]) -> list[FailureCount]:
     groups: dict[tuple[str, str, str], list[StepRecord]] = {}
     for row in rows:
@@ -168,6 +187,6 @@ def _failure(step: str, members: Sequence[StepRecord]) -> FailureCount:
         reason=cause.reason,
         devices=len(members),
         transient=cause.transient,
-        message=cause.message,
+        message=cause.said,
         remedy=cause.remedy,
     )

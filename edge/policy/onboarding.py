@@ -7,6 +7,9 @@ from hashlib import sha256
 from edge.model.device import Device
 from edge.model.step import StepKey
 
+ATTEMPTS = "attempt:"
+"""How the works begin under which whole tries are counted."""
+
 
 def onboarding_work(device: Device) -> str:
     """The work id of a device's onboarding: the same for the same life and certificate; another is looked at afresh."""
@@ -24,7 +27,12 @@ def attempt_key(device: Device) -> StepKey:
 
     It is no step of the work itself, so that a fleet's step times are not mixed with whole tries.
     """
-    return StepKey(work=f"attempt:{onboarding_work(device)}", subject=device.device_id, step="attempt")
+    return StepKey(work=f"{ATTEMPTS}{onboarding_work(device)}", subject=device.device_id, step="attempt")
+
+
+def attempted_work(attempt: StepKey) -> str:
+    """The work that `attempt_key` counts the tries of."""
+    return attempt.work.removeprefix(ATTEMPTS)
 
 
 def lease_name(device_id: str) -> str:

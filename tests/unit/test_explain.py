@@ -116,3 +116,16 @@ def test_no_rule_is_asked_for_where_a_place_is_kept() -> None:
     kept = Reservation(device_id="dev-1", site="site-b", replaces="dev-0", made_at=NOW)
     found = explained(known(DeviceState.REGISTERED, model="other", reservation=kept))
     assert not [advice for advice in found.advice if "Write a rule" in advice]
+
+
+@pytest.mark.parametrize(
+    ("transient", "advice"),
+    [
+        pytest.param(True, "It is tried again later by itself; at once with: edge device retry dev-1", id="may-pass"),
+        pytest.param(False, "When the reason is gone, let it be tried again: edge device retry dev-1", id="for-good"),
+    ],
+)
+def test_only_a_failure_that_may_pass_is_said_to_be_tried_again_by_itself(transient: bool, advice: str) -> None:
+    cause = Cause(code="rejected", message="No room", transient=transient)
+    found = explained(known(DeviceState.FAILED, steps=(record("connect", StepState.FAILED, cause),)))
+    assert found.advice == (advice,)

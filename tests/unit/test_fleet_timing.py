@@ -15,7 +15,7 @@ from edge.model.step import StepKey, StepRecord, StepState
 from edge.model.timing import FleetTimings, SpanTiming
 from edge.policy.durations import parse_duration, short_seconds
 from edge.policy.fleet_timing import fleet_timings
-from edge.policy.onboarding import onboarding_work
+from edge.policy.onboarding import attempt_key, onboarding_work
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -191,3 +191,28 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 )
 def test_seconds_are_shown_in_as_much_detail_as_matters(seconds: float | None, text: str) -> None:
     assert short_seconds(seconds) == text
+
+
+def attempt(of: Device, cause: Cause) -> StepRecord:
+    return row(of, "attempt", 0, 9, state=StepState.FAILED, cause=cause).model_copy(update={"key": attempt_key(of)})
+
+
+def test_what_refused_a_device_before_a_step_began_counts_for_that_step() -> None:
+    one, two = device("dev-1", state=DeviceState.QUARANTINED), device("dev-2", state=DeviceState.FAILED)
+    no_rule = Cause(code="identity-refused", message="No rule (device dev-1). Add a rule", remedy="Add a rule")
+    slow = Cause(code="timed-out", message="Too slow", transient=True)
+    rows = [row(one, "identity", 1, 2), row(two, "identity", 1, 2, state=StepState.FAILED, cause=slow)]
+    attempts = [attempt(one, no_rule), attempt(two, slow), attempt(device("dev-3"), slow)]
+    timings = fleet_timings(rows, {"dev-1": one, "dev-2": two}, attempts=attempts)
+    told = [(failure.step, failure.code, failure.devices, failure.message) for failure in timings.failures]
+    assert told == [
+        ("assign", "identity-refused", 1, "No rule (device dev-1)"),
+        ("identity", "timed-out", 1, "Too slow"),
+    ]
+    assert fleet_timings(rows, {"dev-1": one}, attempts=attempts, step="connect").failures == ()
+
+
+def test_a_try_that_came_through_in_the_end_is_no_failure() -> None:
+    one = device("dev-1")
+    through = attempt(one, Cause(code="x", message="x")).model_copy(update={"state": StepState.DONE, "cause": None})
+    assert fleet_timings(whole(one), {"dev-1": one}, attempts=[through]).failures == ()
