@@ -39,10 +39,17 @@ def identify(job: OnboardingJob, device: Device) -> Detail:
     rivals = [_admitted(job, device, claim.registration, claim.via) for claim in claims]
     refuse_contested(admitted.identity.fingerprint, [rival.identity for rival in rivals if rival is not None])
     if admitted.ownership is not None:
-        owned = admitted.ownership.ownership_id
-        life, at = device.generation, datetime.now(UTC)
-        job.ledger.ownerships.use(owned, device_id=device.device_id, generation=life, at=at)
+        _use(job, device, admitted.ownership)
     return _grounds_of(admitted)
+
+
+def _use(job: OnboardingJob, device: Device, owned: Ownership) -> None:
+    """The device comes in on it. A voucher that it carries is put on record only now that all of it is proven."""
+    on_record = {one.ownership_id for one in job.ledger.ownerships.of_serial(owned.serial)}
+    if owned.ownership_id not in on_record:
+        job.ledger.ownerships.record(owned)
+    life, at = device.generation, datetime.now(UTC)
+    job.ledger.ownerships.use(owned.ownership_id, device_id=device.device_id, generation=life, at=at)
 
 
 def _grounds_of(admitted: Admitted) -> Detail:
@@ -71,16 +78,17 @@ def _admit(job: OnboardingJob, device: Device, registration: Registration, via: 
 
 
 def _evidence(job: OnboardingJob, device: Device, registration: Registration, via: Origin) -> Evidence:
-    """What the ledger knows of a registration. A voucher that it carries is recorded first, once it is found good."""
-    ledger, serial = job.ledger, registration.facts.serial
-    voucher = carried_voucher(registration, job.trust, known=ledger.ownerships.of_serial(serial), now=datetime.now(UTC))
-    if voucher is not None:
-        ledger.ownerships.record(voucher)
+    """What the ledger knows of a registration, and what the voucher says that it carries."""
+    ledger = job.ledger
+    known = ledger.ownerships.of_serial(registration.facts.serial)
+    voucher = carried_voucher(registration, job.trust, known=known, now=datetime.now(UTC))
+    if voucher is not None and voucher.ownership_id not in {one.ownership_id for one in known}:
+        known = (*known, voucher)
     return Evidence(
         via=via,
         generation=device.generation,
         challenge=ledger.challenges.get(registration.proof.nonce) if registration.proof else None,
-        ownerships=ledger.ownerships.of_serial(serial),
+        ownerships=known,
         revocation_lists=ledger.revocations.lists(),
         revoked_keys=ledger.revocations.revoked([key_fingerprint(registration)]),
     )
