@@ -33,15 +33,25 @@ class LeaveJob:
     """One run of decommissioning in this process. A plain class, so that Prefect does not look into it."""
 
     def __init__(
-        self, ledger: Ledger, credentials: SiteCredentials, arc: ArcConnection | None, hold_s: float = HOLD_S
+        self,
+        ledger: Ledger,
+        credentials: SiteCredentials,
+        arc: ArcConnection | None,
+        hold_s: float = HOLD_S,
+        wait_s: float = WAIT_S,
     ) -> None:
         self.ledger = ledger
         self.lasting = timedelta(seconds=hold_s)
+        self.wait_s = wait_s
         self.credentials = credentials
         self.arc = arc
+        self._by = ""
+        """Under which name this run holds the device; empty: it does not, and only what needs no hold is done."""
 
     def once(self, device: Device, step: str, effect: Callable[[], Detail]) -> StepRecord:
-        """Do the step, unless it is done."""
+        """Do the step, unless it is done. Raises NotYet when the run stood still so long that it lost the device."""
+        if self._by and not self.ledger.leases.holds(lease_name(device.device_id), by=self._by):
+            raise NotYet("The device is no longer this run's to decommission", device=device.device_id)
         return self.ledger.steps.once(leave_key(device, step), effect)
 
     def proof(self, device: Device) -> LeaveProof:
@@ -67,13 +77,16 @@ class LeaveJob:
 
     @contextmanager
     def alone(self, device_id: str) -> Iterator[None]:
-        """Hold the device meanwhile. Raises NotYet when another run still works on it after `WAIT_S` seconds."""
+        """Hold the device meanwhile. Raises NotYet when another run still works on it after `wait_s` seconds."""
         name, by, over = lease_name(device_id), f"decommission/{uuid4()}", threading.Event()
-        until = time.monotonic() + WAIT_S
+        until = time.monotonic() + self.wait_s
         while not self.ledger.leases.take(name, by=by, lasting=self.lasting):
             if time.monotonic() > until:
-                raise NotYet("Another run works on this device", device=device_id)
+                what = f"Another run, such as an onboarding, still works on the device after {self.wait_s:g} s"
+                remedy = "Its access is revoked already; say `edge device decommission` again when that run has ended"
+                raise NotYet(what, remedy=remedy, device=device_id)
             time.sleep(0.2)
+        self._by = by
         renewing = threading.Thread(target=self._renew, args=(by, over), name="decommission-lease", daemon=True)
         renewing.start()
         try:
@@ -81,6 +94,7 @@ class LeaveJob:
         finally:
             over.set()
             renewing.join()
+            self._by = ""
             self.ledger.leases.drop(name, by=by)
 
     def _renew(self, by: str, over: threading.Event) -> None:

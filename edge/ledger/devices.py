@@ -130,7 +130,7 @@ class Devices(Book):
         """Make a claim the registration on record, and the one on record a claim; the device starts as REGISTERED.
 
         For the day a person or a check says that the other key is the true one. Raises NotFound when nobody claimed it,
-        IdentityRefused when the device is connected: it is first decommissioned.
+        IdentityRefused when the device is connected (it is first decommissioned) or on its way out.
         """
         return self._store.write(lambda txn: _adopt(txn, device_id, key))
 
@@ -170,6 +170,9 @@ def _adopt(txn: Transaction, device_id: str, key: str) -> Device:
         raise NotFound("Nobody claimed this key", device=device_id, key=key)
     if device.state is DeviceState.CONNECTED:
         raise IdentityRefused("A connected device keeps its key", device=device_id)
+    if device.state is DeviceState.DECOMMISSIONING:
+        remedy = "Finish it first: `edge device decommission`"
+        raise IdentityRefused("The device is being decommissioned", remedy=remedy, device=device_id)
     same = (claims.c.device_id == device_id, claims.c.key == key)
     old = {"key": row["key"], "registration": row["registration"], "via": row["via"]}
     txn.connection.execute(
