@@ -16,7 +16,7 @@ from edge.cli.context import open_ledger
 from edge.cli.output import JsonFlag, console, emit, speaks, table
 from edge.clients.files import read_text
 from edge.errors import EdgeError
-from edge.model.admission import Ownership
+from edge.model.admission import Ownership, OwnershipKind
 from edge.model.explanation import Explanation, RulesSaid, StepSaid
 from edge.policy.assignment import parse_rules
 from edge.policy.explain import OnRecord, ask_rules
@@ -121,8 +121,8 @@ def _by_the_rules(found: Explanation) -> Iterator[tuple[str, object]]:
 
 
 def _owner(one: Ownership) -> str:
-    words = [f"{one.tenant}, by {one.kind} {one.ownership_id}"]
-    if one.issuer:
+    words = [f"{one.tenant}, by {one.ownership_id}"]
+    if one.issuer and one.kind is OwnershipKind.VOUCHER:
         words.append(f"of {one.issuer}")
     if one.used_by:
         words.append(f"used by {one.used_by} in its life {one.used_generation}")
