@@ -13,7 +13,7 @@ from rich.table import Table
 from edge.cli.context import has_server, open_ledger
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks, table
 from edge.cli.rollout import rollout_table
-from edge.cli.run import keep_prefect_quiet, start_on_pool, watching
+from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
 from edge.cli.stamp_roll_out import read_strategy
 from edge.errors import InvalidInput, OperationFailed
@@ -60,7 +60,7 @@ def update(
     chosen = read_strategy(strategy)
     check_times(order, chosen)
     keep_prefect_quiet()
-    start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT)
+    start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT, wait=True)
     with open_ledger() as ledger:
         names = (*(site or ()), *_sites_of(ledger, device or []))
         selector = SiteSelector(names=names, tenant=tenant, region=region, labels=pairs(label or [], "--label"))

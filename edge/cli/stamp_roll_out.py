@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from edge.cli.context import has_server, open_ledger
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks
 from edge.cli.rollout import rollout_table
-from edge.cli.run import keep_prefect_quiet, start_on_pool, watching
+from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
 from edge.clients.files import find_stamp, read_stamp_folder, read_text
 from edge.errors import InvalidInput, NotFound, OperationFailed
@@ -91,7 +91,7 @@ def roll_out(
     chosen = read_strategy(strategy)
     given = pairs(set_ or [], "--set")
     keep_prefect_quiet()
-    start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT)
+    start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT, wait=True)
     with open_ledger() as ledger:
         meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
         for found in cohort:
