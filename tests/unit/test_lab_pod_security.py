@@ -137,7 +137,7 @@ def test_the_level_baseline_takes_it(good: dict[str, Any]) -> None:
 
 
 def test_a_plain_pod_is_refused_by_restricted_in_the_servers_order() -> None:
-    """Word for word what the documentation of Kubernetes shows for a pod that says nothing."""
+    """Every control that a pod fails that says nothing, in one sentence, as a server warns of it."""
     assert said("restricted", pod()) == (
         '"restricted:latest": allowPrivilegeEscalation != false (container "main" must set '
         'securityContext.allowPrivilegeEscalation=false), unrestricted capabilities (container "main" must set '
