@@ -88,6 +88,8 @@ def _drawn(found: Explanation) -> Group:
 def _lines(found: Explanation) -> Iterator[tuple[str, object]]:
     if found.reason:
         yield "reason", found.reason
+    if found.generation > 1:
+        yield "life", found.generation
     if found.stopped_by is not None:
         cause = found.stopped_by
         yield "cause", f"{cause.code} ({cause.reason})" if cause.reason else cause.code

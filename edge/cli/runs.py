@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ def keep_prefect_quiet() -> None:
     """The ledger and a bar say how it goes. Prefect reads this when it is imported, which comes later."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    for name in ("EventsWorker", "azure.identity"):  # what they warn of is in the error, or of no consequence
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def start_on_pool(deployment: str, parameters: dict[str, Any], *, wait: bool = False) -> str:

@@ -150,7 +150,7 @@ def _span(name: str, measured: Sequence[_Measured]) -> SpanTiming:
     return SpanTiming(
         name=name,
         waits_for=_WAITS.get(name, ""),
-        devices=len(ordered),
+        devices=len({one.device for one in ordered}),
         median_s=quantile(seconds, 0.5),
         p95_s=quantile(seconds, 0.95),
         longest_s=seconds[-1] if seconds else None,

@@ -216,3 +216,9 @@ def test_a_try_that_came_through_in_the_end_is_no_failure() -> None:
     one = device("dev-1")
     through = attempt(one, Cause(code="x", message="x")).model_copy(update={"state": StepState.DONE, "cause": None})
     assert fleet_timings(whole(one), {"dev-1": one}, attempts=[through]).failures == ()
+
+
+def test_a_device_with_two_lives_is_one_device() -> None:
+    first, second = device("dev-1"), device("dev-1", generation=2)
+    timings = fleet_timings([*whole(first), *whole(second)], {"dev-1": second})
+    assert (timings.devices, spans(timings)["connect"].devices, spans(timings)["connect"].tries) == (1, 1, 2)
