@@ -27,6 +27,7 @@ from edge.model.device import Origin, Registration
 from edge.model.identity import DeviceIdentity, Refusal
 from edge.policy.chain import ChainRefused
 from edge.policy.identity import Proven, prove_identity
+from edge.policy.owner import standing
 from edge.policy.proof import registration_digest, vouched
 from edge.policy.revocation import check_revocation
 from edge.policy.tpm import check_attestation
@@ -149,32 +150,23 @@ def _check_challenge(registration: Registration, challenge: Challenge | None, ge
 def _owner(identity: DeviceIdentity, need: Need, evidence: Evidence, now: datetime) -> Ownership | None:
     """The ownership that lets the device in. The serial number must be proven: anybody can say that of another."""
     known = evidence.ownerships if identity.device_serial else ()
-    standing = _standing(known)
-    mine = [one for one in standing if one.used_by == identity.device_id]
-    free = [one for one in standing if one.used_by is None and (one.expires_at is None or one.expires_at > now)]
+    papers = standing(known)
+    mine = [one for one in papers if one.used_by == identity.device_id]
+    free = [one for one in papers if one.used_by is None and (one.expires_at is None or one.expires_at > now)]
     found = mine or free
     if not found:
         _refuse_without_owner(identity.device_id, need, known)
     return found[-1] if found else None
 
 
-def _standing(known: Sequence[Ownership]) -> list[Ownership]:
-    """Those that neither were ended nor are older than the end of another.
-
-    Whoever gave the device up does not get it back by an older paper.
-    """
-    ends = [one.ended_at for one in known if one.ended_at is not None]
-    return [one for one in known if one.ended_at is None and all(one.created_at >= end for end in ends)]
-
-
 def _refuse_without_owner(device: str, need: Need, known: Sequence[Ownership]) -> None:
     """Say why nothing on record lets the device in; a serial number that nobody owns may pass, unless one must."""
-    standing = _standing(known)
-    if any(one.used_by is None for one in standing):
+    papers = standing(known)
+    if any(one.used_by is None for one in papers):
         raise _refused(Refusal.VOUCHER_EXPIRED, "What ties the device to a tenant has expired", device)
-    if standing:
+    if papers:
         what = "The voucher or the row of a list has let in another device"
-        where = {"other": standing[-1].used_by, "voucher": standing[-1].ownership_id}
+        where = {"other": papers[-1].used_by, "voucher": papers[-1].ownership_id}
         raise _refused(Refusal.VOUCHER_USED, what, device, **where)
     if known:
         what = "The device was given up, and nothing newer ties it to a tenant"

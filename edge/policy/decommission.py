@@ -15,6 +15,7 @@ from edge.model.decommission import Footprint, LeaveProof, LeaveStep, Mark, Step
 from edge.model.device import Device, DeviceState
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.step import Detail, StepKey, StepRecord, StepState
+from edge.policy.owner import standing
 
 FIELD_MANAGER = "edge-platform"
 LABEL = "app.kubernetes.io/managed-by"
@@ -137,8 +138,8 @@ def may_return(device: Device, ownerships: Iterable[Ownership], *, lost: bool, n
         return None
     new = [
         one
-        for one in ownerships
-        if one.ended_at is None and one.used_by is None and (one.expires_at is None or one.expires_at > now)
+        for one in standing(tuple(ownerships))
+        if one.used_by is None and (one.expires_at is None or one.expires_at > now)
     ]
     return new[-1] if new else None
 

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from edge.model.admission import Ownership
 from edge.model.device import Device
+
+
+def standing(known: Sequence[Ownership]) -> list[Ownership]:
+    """Those that still say something: neither ended, nor made void by the end of another.
+
+    Whoever gave the device up gets it back only by a paper that is newer than that. A paper of another tenant stands
+    when it is newer than the paper that ended: a device is often sold before its old owner lets it go.
+    """
+    ended = [one for one in known if one.ended_at is not None]
+    return [one for one in known if one.ended_at is None and not any(_voids(end, one) for end in ended)]
+
+
+def _voids(end: Ownership, paper: Ownership) -> bool:
+    assert end.ended_at is not None
+    if paper.tenant == end.tenant:
+        return paper.created_at < end.ended_at
+    return paper.created_at <= end.created_at
 
 
 def owner_of(ownerships: Iterable[Ownership], device: Device) -> Ownership | None:
