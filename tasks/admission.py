@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from edge.errors import IdentityRefused
 from edge.model.admission import Admitted, Evidence, Ownership
 from edge.model.device import Device, DeviceState, Origin, Registration
+from edge.model.identity import Refusal
 from edge.model.site import Site
 from edge.model.step import Detail
 from edge.policy.admission import admit, carried_voucher, refuse_other_tenant
@@ -126,7 +127,9 @@ def _decided(job: OnboardingJob, device: Device, owner: Ownership | None) -> Sit
         return keep_site(job.ledger.sites.get(device.site), assignment)
     if assignment.site is None:
         remedy = "Add a rule for such devices, or correct the device's facts"
-        raise IdentityRefused("No assignment rule matches this device", remedy=remedy, device=device.device_id)
+        raise IdentityRefused(
+            "No assignment rule matches this device", remedy=remedy, device=device.device_id, reason=Refusal.NO_RULE
+        )
     return assignment.site
 
 
@@ -139,6 +142,7 @@ def _refuse_taken(job: OnboardingJob, device: Device, site: Site) -> None:
             device=device.device_id,
             site=site.name,
             other=others[0].device_id,
+            reason=Refusal.SITE_TAKEN,
         )
 
 

@@ -58,6 +58,10 @@ class Refusal(StrEnum):
     """The endorsement certificate does not lead to a trusted maker of TPMs, or is another TPM's."""
     PCR_MISMATCH = "pcr-mismatch"
     """The quoted PCR values are those of no reference set."""
+    NO_RULE = "no-rule"
+    """Nobody says where the device belongs: no assignment rule matches it."""
+    SITE_TAKEN = "site-taken"
+    """The site that the rule gives belongs to another device."""
 
 
 class DeviceIdentity(Value):

@@ -28,7 +28,9 @@ rules:
 - {name: mills, when: device.model == "mill", site: "site-${device.id}", tenant: factory, labels: {kind: mill}}
 """
 EXPIRED = IdentityRefused("The certificate expired", remedy="Renew it", device="dev-bad", reason="expired")
-NO_RULE = IdentityRefused("No assignment rule matches this device", remedy="Add a rule", device="dev-odd")
+NO_RULE = IdentityRefused(
+    "No assignment rule matches this device", remedy="Add a rule", device="dev-odd", reason="no-rule"
+)
 SKEW = Rejected("The clock is 900 s behind", remedy="Set the site's clock", codes="arc-clock-skew")
 
 
@@ -96,7 +98,7 @@ def fail(ledger: Ledger, key: StepKey, error: EdgeError) -> None:
         pytest.param(
             "dev-bad", "quarantined", "identity-refused", "expired", "mills", "Renew it", id="bad-certificate"
         ),
-        pytest.param("dev-odd", "quarantined", "identity-refused", "", None, "Add a rule", id="no-rule"),
+        pytest.param("dev-odd", "quarantined", "identity-refused", "no-rule", None, "Add a rule", id="no-rule"),
         pytest.param("dev-late", "failed", "rejected", "arc-clock-skew", "mills", "Set the site's clock", id="failed"),
     ],
 )
@@ -164,7 +166,7 @@ def test_where_the_time_went_as_json(edge: Edge) -> None:
     assert (spans["agents"]["part_of"], spans["agents"]["median_s"]) == ("connect", 1.5)
     assert {(one["step"], one["code"], one["reason"]) for one in told["failures"]} == {
         ("identity", "identity-refused", "expired"),
-        ("assign", "identity-refused", ""),
+        ("assign", "identity-refused", "no-rule"),
         ("connect", "rejected", "arc-clock-skew"),
     }
 

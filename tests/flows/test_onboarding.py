@@ -139,7 +139,7 @@ def test_the_private_key_is_nowhere_but_on_the_cluster(platform: Any, settled: L
     ("device", "words", "identity"),
     [
         pytest.param(FOREIGN, "is not trusted", StepState.FAILED, id="foreign-manufacturer"),
-        pytest.param(UNPLACED, "No assignment rule", StepState.DONE, id="no-rule"),
+        pytest.param(UNPLACED, "reason no-rule", StepState.DONE, id="no-rule"),
     ],
 )
 def test_a_device_that_may_not_come_in_is_quarantined_with_the_reason(
