@@ -11,21 +11,25 @@ from rich.console import Group
 from edge.cli.output import console, counted, emit, table
 from edge.model.base import Value
 from edge.model.bulk import BadRow, CauseGroup
+from edge.model.device import DeviceState
 from edge.model.outcome import Outcome, Status
 from edge.policy.bulk import by_cause, named
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
 
+_GONE = (DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED)
+
 
 class Summary(Value):
-    """How many devices ended how. `known` were there before, just so; `skipped` rows were bad."""
+    """How many devices ended how. `known` were there before, just so; `gone` leave or have left; `skipped` were bad."""
 
     devices: int
     connected: int
     quarantined: int
     failed: int
     on_their_way: int
+    gone: int = 0
     known: int
     skipped: tuple[BadRow, ...] = ()
     causes: tuple[CauseGroup, ...] = ()
@@ -42,14 +46,17 @@ def summarised(
     """How these devices did, as the ledger has it."""
     from tasks.onboarding_outcome import recorded_outcome  # noqa: PLC0415 - Prefect takes a second to import
 
-    outcomes: list[Outcome] = [recorded_outcome(ledger, ledger.devices.get(device)) for device in devices]
+    found = [ledger.devices.get(device) for device in devices]
+    outcomes: list[Outcome] = [recorded_outcome(ledger, device) for device in found]
     count = Counter(outcome.status for outcome in outcomes)
+    gone = sum(device.state in _GONE for device in found)
     return Summary(
         devices=len(outcomes),
         connected=count[Status.SUCCEEDED],
         quarantined=count[Status.QUARANTINED],
         failed=count[Status.FAILED],
-        on_their_way=count[Status.HELD],
+        on_their_way=count[Status.HELD] - gone,
+        gone=gone,
         known=len(known),
         skipped=skipped,
         causes=by_cause(outcomes),
@@ -75,7 +82,9 @@ def _sentence(summary: Summary) -> str:
     parts = [f"{summary.connected} connected", f"{summary.quarantined} quarantined", f"{summary.failed} failed"]
     if summary.on_their_way:
         parts.append(f"{summary.on_their_way} on their way")
-    known = f"; {summary.known} were known just so" if summary.known else ""
+    if summary.gone:
+        parts.append(f"{summary.gone} decommissioned")
+    known = f"; {summary.known} of them on record already" if summary.known else ""
     return f"{counted(summary.devices, 'device')}: {', '.join(parts)}{known}"
 
 

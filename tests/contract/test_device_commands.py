@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edge.cli import device
+from edge.cli.device_summary import emit_summary, summarised
 from edge.errors import EdgeError, IdentityRefused, Rejected
 from edge.ledger import Ledger
 from edge.model.device import DeviceFacts, DeviceState, Registration
@@ -179,3 +180,16 @@ def test_where_the_time_went_as_a_table(edge: Edge) -> None:
     shown = " ".join(said.stdout.split())
     assert "Failures by cause" in shown
     assert edge("timings", "--since", "soon").exit_code == 2
+
+
+def test_a_device_that_has_left_is_not_said_to_be_on_its_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        register(ledger, "dev-new", "mill")
+        register(ledger, "dev-gone", "mill")
+        ledger.devices.release("dev-gone", state=DeviceState.DECOMMISSIONED)
+        found = summarised(ledger, ["dev-new", "dev-gone"], known=["dev-gone"])
+    assert (found.devices, found.on_their_way, found.gone, found.not_in) == (2, 1, 1, 2)
+    emit_summary(found, as_json=False)
+    assert "1 on their way, 1 decommissioned; 1 of them on record already" in capsys.readouterr().out
