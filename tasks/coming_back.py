@@ -8,23 +8,28 @@ from datetime import UTC, datetime
 
 from edge.errors import IdentityRefused
 from edge.ledger import Ledger
+from edge.model.admission import Trust
 from edge.model.device import Device, DeviceState
 from edge.model.step import StepState
 from edge.policy.decommission import LOSS, REVOKED_WHY, leave_key, leaving_life, may_return
+from edge.policy.identity import prove_identity
 from edge.policy.voucher import read_voucher
 
 
-def comes_back(ledger: Ledger, device: Device, voucher_anchors: Sequence[str]) -> Device:
+def comes_back(ledger: Ledger, device: Device, trust: Trust) -> Device:
     """The device as REGISTERED when a new ownership lets it, else as it is.
 
-    The ownership may be on record already, or in a voucher that the device carries.
+    The ownership may be on record already, or in a voucher that the device carries. It counts for the serial number in
+    the device's certificate alone: with what it says of itself a device would come back on the word for another.
     """
     if device.state is not DeviceState.DECOMMISSIONED:
         return device
     now = datetime.now(UTC)
-    _record_voucher(ledger, device, voucher_anchors, now)
-    owned = ledger.ownerships.of_serial(device.registration.facts.serial)
-    if may_return(device, owned, lost=was_lost(ledger, device), now=now) is None:
+    serial = _proven_serial(device, trust, now)
+    if not serial:
+        return device
+    _record_voucher(ledger, device, serial, trust.voucher_anchors, now)
+    if may_return(device, ledger.ownerships.of_serial(serial), lost=was_lost(ledger, device), now=now) is None:
         return device
     return let_back(ledger, device)
 
@@ -45,8 +50,18 @@ def was_lost(ledger: Ledger, device: Device) -> bool:
     return any(one.key.step == LOSS and one.state is StepState.DONE for one in records)
 
 
-def _record_voucher(ledger: Ledger, device: Device, anchors: Sequence[str], now: datetime) -> None:
+def _proven_serial(device: Device, trust: Trust, now: datetime) -> str:
+    """The serial number that a trusted manufacturer certified; empty when none did."""
+    try:
+        return prove_identity(device.registration, trusted=trust.anchors, now=now).identity.device_serial
+    except IdentityRefused:
+        return ""
+
+
+def _record_voucher(ledger: Ledger, device: Device, serial: str, anchors: Sequence[str], now: datetime) -> None:
     """One that is no good brings nobody back, and admission says why if something else does."""
     if device.registration.voucher:
         with suppress(IdentityRefused):
-            ledger.ownerships.record(read_voucher(device.registration.voucher, anchors=anchors, now=now))
+            said = read_voucher(device.registration.voucher, anchors=anchors, now=now)
+            if said.serial == serial:
+                ledger.ownerships.record(said)

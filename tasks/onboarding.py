@@ -55,7 +55,7 @@ def busy(device_id: str) -> Outcome:
 
 def _tried(job: OnboardingJob, device_id: str, *, last: bool) -> Outcome:
     """One try of a device that this run holds."""
-    device = comes_back(job.ledger, job.ledger.devices.get(device_id), job.trust.voucher_anchors)
+    device = comes_back(job.ledger, job.ledger.devices.get(device_id), job.trust)
     if device.state not in OPEN:
         return recorded_outcome(job.ledger, device)
     device = rightful(job, device)

@@ -54,7 +54,7 @@ class Desk:
 
     def let_in(self) -> str:
         """The tenant that the device comes to. Raises IdentityRefused."""
-        device = comes_back(self.ledger, self.ledger.devices.get(DEVICE), self.job.trust.voucher_anchors)
+        device = comes_back(self.ledger, self.ledger.devices.get(DEVICE), self.job.trust)
         grounds = identify(self.job, device)
         tenant = assigned(self.job, device).tenant
         assert grounds["owner"] == tenant
@@ -96,7 +96,7 @@ def test_a_decommissioned_device_stays_out_with_its_old_voucher_also_when_it_is_
     desk.leave()
     desk.register(voucher)
     left = desk.ledger.devices.get(DEVICE)
-    assert comes_back(desk.ledger, left, desk.job.trust.voucher_anchors).state is DeviceState.DECOMMISSIONED
+    assert comes_back(desk.ledger, left, desk.job.trust).state is DeviceState.DECOMMISSIONED
     let_back(desk.ledger, left)
     assert refusal(desk.let_in) == "voucher-used"
 
