@@ -49,7 +49,7 @@ from edge.policy.arc_keys import public_key_of
 from edge.policy.arc_precheck import platform_of
 from tasks.arc_precheck import Found, Precheck
 from tasks.arc_progress import Phases, run_log
-from tasks.arc_slot import connect_slot
+from tasks.arc_slot import ConnectSlots
 from tasks.arc_undo import Attempt, Holds, refuse_lost
 
 KEYS_AT_ONCE = 2
@@ -69,6 +69,8 @@ class ArcConnection:
         self.patience = patience
         self.arc: ArcClient = subscription.client()
         self._keys = ThreadPoolExecutor(KEYS_AT_ONCE, "arc-key")
+        self.slots = ConnectSlots()
+        self._charts: dict[str, bytes] = {}
         self._groups: set[str] = set()
         self._groups_lock = threading.Lock()
 
@@ -146,6 +148,17 @@ class ArcConnection:
         """Create the resource group of a site that has one of its own; once per process."""
         if target.resource_group != self.subscription.resource_group:
             self._ensure_group(target.resource_group, target.location)
+
+    def chart(self, location: str) -> bytes:
+        """The archive of the chart that the data plane names now; each is pulled once."""
+        ref = self.arc.agents_chart(location)
+        if ref not in self._charts:
+            self._charts[ref] = pull_chart(ref, ca_file=str(self.subscription.ca_file or "") or None)
+        return self._charts[ref]
+
+    def close(self) -> None:
+        """Give back the slots that were kept for a next device."""
+        self.slots.close()
 
     def _ensure_group(self, name: str, location: str) -> None:
         with self._groups_lock:
@@ -233,8 +246,7 @@ class _Connect:
 
     def _install(self, private_key: str, resource: ConnectedCluster, nodes: Sequence[dict[str, Any]]) -> None:
         block, patience = self._home.subscription, self._home.patience
-        ca_file = str(block.ca_file) if block.ca_file else None
-        archive = pull_chart(self._arc.agents_chart(self._target.location), ca_file=ca_file)
+        archive = self._home.chart(self._target.location)
         values = agent_values(self._target, resource, private_key, platform_of(nodes), cloud_of(block.endpoint))
         mark_agents(self._cluster, self._work)
         install_arc_agents(self._home.credentials.text(self._site.name), archive, values)
@@ -255,7 +267,7 @@ class _Connect:
     def _slot(self) -> Iterator[None]:
         with ExitStack() as held:
             with self._phases.phase("slot"):
-                held.enter_context(connect_slot())
+                held.enter_context(self._home.slots.slot())
             yield
 
 

@@ -1,20 +1,32 @@
-"""How many connects go on at once over all workers: a slot of a global concurrency limit on the Prefect server."""
+"""How many connects go on at once over all workers: slots of a global concurrency limit on the Prefect server.
+
+Taking a slot and giving it back costs 80 ms of CPU here and as much on the server. So a run keeps a slot for a moment
+when a device is through with it, for the next one; each is held by a thread of its own, since who gives it back may not
+be who took it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 
 import httpx
 from prefect.concurrency.sync import concurrency
 from prefect.settings import get_current_settings
 
 from blocks.load import server_fault
-from edge.errors import NotYet
+from edge.errors import EdgeError, NotYet
+from tasks.arc_progress import run_log
 
 LIMIT = "edge-arc-connect"
 """As in `deployments/limits.yaml`. A server that does not have it bounds nothing."""
 WAIT_S = 1800.0
+KEEP_S = 5.0
+"""How long a slot that nobody uses is kept from other runs."""
+_JOIN_S = 10.0
 
 
 @contextmanager
@@ -37,3 +49,93 @@ def _take(held: ExitStack, limit: str, wait_s: float) -> None:
         raise NotYet(f"No slot to connect a cluster was free for {wait_s:g} s", limit=limit) from full
     except httpx.HTTPError as error:
         raise server_fault(error) from error
+
+
+class ConnectSlots:
+    """The slots of one run, for all of its threads. Close it, or they are given back `keep_s` seconds later."""
+
+    def __init__(self, limit: str = LIMIT, *, wait_s: float = WAIT_S, keep_s: float = KEEP_S) -> None:
+        self.limit = limit
+        self.wait_s = wait_s
+        self.keep_s = keep_s
+        self.lock = threading.Lock()
+        self.idle: list[_Slot] = []
+        self.closed = False
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold a slot meanwhile: one that is kept, else a new one. Raises as `connect_slot`."""
+        slot = self._kept() or self._new()
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.idle.append(slot)
+                slot.changed.notify()
+
+    def close(self) -> None:
+        """Give back what nobody uses, and wait until that is done."""
+        with self.lock:
+            self.closed = True
+            idle = list(self.idle)
+            for slot in idle:
+                slot.changed.notify()
+        for slot in idle:
+            slot.thread.join(_JOIN_S)
+
+    def _kept(self) -> _Slot | None:
+        with self.lock:
+            if not self.idle:
+                return None
+            slot = self.idle.pop()
+            slot.uses += 1
+            slot.changed.notify()
+            return slot
+
+    def _new(self) -> _Slot:
+        slot = _Slot(self)
+        slot.taken.result()
+        return slot
+
+
+class _Slot:
+    """One slot, and the thread that holds it."""
+
+    def __init__(self, home: ConnectSlots) -> None:
+        self._home = home
+        self.taken: Future[None] = Future()
+        self.uses = 1
+        self.changed = threading.Condition(home.lock)
+        # The thread speaks in the run's name, so that what Prefect says of the slot stands in the run's log.
+        self.thread = threading.Thread(target=copy_context().run, args=(self._run,), name="arc-slot", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            with connect_slot(self._home.limit, wait_s=self._home.wait_s):
+                self.taken.set_result(None)
+                self._hold()
+        except (EdgeError, httpx.HTTPError) as error:
+            if self.taken.done():
+                run_log().warning("A slot was not given back, and is free when its lease ends: %s", error)
+            else:
+                self.taken.set_exception(error)
+        except BaseException as error:  # a defect; it belongs to whoever waits
+            if not self.taken.done():
+                self.taken.set_exception(error)
+            raise
+
+    def _hold(self) -> None:
+        """Until nobody used it for a while."""
+        with self.changed:
+            while not self._is_left():
+                pass
+            self._home.idle.remove(self)
+
+    def _is_left(self) -> bool:
+        """Whether nobody wanted it for a while, once it was given back."""
+        home = self._home
+        self.changed.wait_for(lambda: self in home.idle)
+        uses = self.uses
+        self.changed.wait_for(lambda: home.closed or self.uses != uses, home.keep_s)
+        return self in home.idle and self.uses == uses

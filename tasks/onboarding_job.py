@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from uuid import uuid4
 
@@ -75,5 +75,5 @@ def open_onboarding(blocks: Mapping[str, str]) -> Iterator[OnboardingJob]:
     if arc is not None:
         arc.prepare()
     memory = load(EdgeLedger, blocks["ledger"])
-    with memory.client() as ledger:
+    with memory.client() as ledger, closing(arc) if arc else nullcontext():
         yield OnboardingJob(ledger, credentials, admission, arc, memory.claim_s)

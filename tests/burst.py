@@ -9,31 +9,34 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import httpx
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+import pytest
+import yaml
 
-from edge.lab.ca import Authority
-from edge.lab.device import LabDevice, ask_for_challenge, gateway_client, send
+from deployments.local.platform import Addresses
+from edge.clients.arc import ArcClient
+from edge.clients.azure_identity import default_credential
+from edge.clients.helm import agents_found
+from edge.clients.kubeconfig import read_kubeconfig
+from edge.clients.kubernetes import SiteClient
+from edge.lab.belongings import equipped
+from edge.lab.device import LabDevice, gateway_client, send
 from edge.ledger import Ledger
 from edge.model.device import DeviceState
 from edge.model.outcome import Outcome
 from edge.model.step import StepRecord
+from edge.policy.revocation import read_crl
+from tests.bad_devices import TENANT, Events, Maker, events_of, refusal_of, registers
 
-DAY = timedelta(days=1)
 SENDERS = 4
 TOGETHER = 20
 ENDED = (DeviceState.CONNECTED, DeviceState.QUARANTINED)
+LAB_RULES = Path(__file__).parents[1] / "deployments" / "environments" / "lab" / "assignment.yaml"
 
 FAULTS: dict[str, dict[str, Any]] = {
     "429": {"kind": "refuse", "status": 429, "code": "TooManyRequests", "retry_after": 1, "times": 5},
@@ -41,13 +44,11 @@ FAULTS: dict[str, dict[str, Any]] = {
     "500": {"kind": "refuse", "status": 500, "times": 5},
     "failed": {"kind": "fail", "code": "QuotaExceeded", "message": "The quota of connected clusters is used up."},
     "silent": {"kind": "silent"},
+    "silent and acts": {"kind": "silent", "acts": True},
 }
 """What Azure does to a device's PUT. A failed operation is the one that does not pass by itself."""
 
 LASTING_FAULTS = frozenset({"failed"})
-
-
-Events = Callable[[httpx.Client, LabDevice], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,7 @@ class Member:
     site: str
     refused: str = ""
     fault: str = ""
-    events: Events | None = None
-    """How it registers, when not as any device does."""
+    events: Events = registers
 
     @property
     def name(self) -> str:
@@ -71,6 +71,11 @@ class Burst:
     """The devices and, once it was sent, its events: the same can be sent again."""
 
     members: list[Member]
+    revocation_list: str = ""
+    """What the lab's manufacturer has taken back, PEM."""
+    anchors: tuple[str, ...] = ()
+    doubles: list[tuple[str, str]] = field(default_factory=list)
+    """Devices with one serial number and one voucher, of which only the first to be looked at may come in."""
     events: list[list[dict[str, Any]]] = field(default_factory=list)
     """Of each device; they go together, in their order."""
 
@@ -86,12 +91,24 @@ class Burst:
         """Those whom Azure fails for good: a person has to try them again."""
         return [member for member in self.members if member.fault in LASTING_FAULTS]
 
+    def tell_revoked(self, ledger: Ledger) -> None:
+        """Give the platform the manufacturer's list, as an operator does."""
+        ledger.revocations.put_list(read_crl(self.revocation_list, anchors=self.anchors, now=datetime.now(UTC)))
+
     def send(self, url: str, token: str) -> dict[str, int]:
         """Register all of them, in any order and several at once; answers what the gateway took, summed up."""
         if not self.events:
             with gateway_client(url, token) as gateway, ThreadPoolExecutor(SENDERS) as pool:
-                self.events = list(pool.map(lambda one: (one.events or _registers)(gateway, one.device), self.members))
+                self.events = list(pool.map(lambda one: one.events(gateway, one.device), self.members))
         return post(url, token, self.events)
+
+    def judge_doubles(self, ledger: Ledger) -> None:
+        """Once they have ended: of each pair the one that is not in is the bad one, whoever it is."""
+        for pair in self.doubles:
+            late = [name for name in pair if ledger.devices.get(name).state is not DeviceState.CONNECTED]
+            assert len(late) == 1, f"{late} of {pair} are not in"
+            places = {member.name: place for place, member in enumerate(self.members)}
+            self.members[places[late[0]]] = replace(self.members[places[late[0]]], refused="voucher-used")
 
 
 def post(url: str, token: str, events: Sequence[list[dict[str, Any]]]) -> dict[str, int]:
@@ -108,28 +125,56 @@ def make_burst(
     folder: Path,
     *,
     seed: int,
-    share: float = 0.1,
+    share: float = 0.0,
     ways: Sequence[str] = (),
 ) -> Burst:
-    """A burst over these sites: a `share` of them bad, each in the next way, and as many in front of a bad Azure.
+    """A burst over these sites: a `share` of them bad, and as many in front of a bad Azure.
 
-    With `ways` there is at least one for each of them, and one for each of Azure's faults.
+    At least one is bad in each of `ways`; with a share, at least one meets each of Azure's faults, and two have one
+    voucher. Of the good ones some show a voucher, and some a TPM.
     """
-    share_of = round(len(sites) * share)
-    names, kinds = ways or BAD_WAYS, list(FAULTS)
-    bad_count, fault_count = max(share_of, len(ways)), max(share_of, len(kinds) if ways else 0)
-    chosen = random.Random(seed).sample(range(len(sites)), bad_count + fault_count)
-    bad = {place: names[number % len(names)] for number, place in enumerate(chosen[:bad_count])}
-    faulty = {place: kinds[number % len(kinds)] for number, place in enumerate(chosen[bad_count:])}
+    bad_count = max(round(len(sites) * share), len(ways)) if ways else 0
+    fault_count = max(round(len(sites) * share), len(FAULTS)) if share else 0
+    chosen = random.Random(seed).sample(range(len(sites)), bad_count + fault_count + (2 if share else 0))
+    bad = {place: ways[number % len(ways)] for number, place in enumerate(chosen[:bad_count])}
+    faults = list(FAULTS)
+    faulty = {place: faults[number % len(faults)] for number, place in enumerate(chosen[bad_count:][:fault_count])}
     maker = Maker(lab, folder)
-    members = []
+    made = []
     for place, site in enumerate(sites):
         if place in bad:
-            members.append(maker.bad(site, bad[place]))
+            device = maker.device(site, bad[place])
+            made.append(Member(device, site["name"], refusal_of(bad[place]), events=events_of(maker, bad[place])))
         else:
-            members.append(Member(LabDevice.of_lab(lab, site), site["name"], fault=faulty.get(place, "")))
-    random.Random(seed + 1).shuffle(members)
-    return Burst(members)
+            made.append(Member(_good_device(lab, site, place), site["name"], fault=faulty.get(place, "")))
+    burst = Burst(made, revocation_list=maker.revocation_list(), anchors=maker.anchors())
+    if share:
+        _make_doubles(burst, maker, sites, chosen[-2:])
+    random.Random(seed + 1).shuffle(burst.members)
+    return burst
+
+
+def _good_device(lab: dict[str, Any], site: dict[str, Any], place: int) -> LabDevice:
+    return equipped(lab, site, tenant=TENANT if place % 3 == 1 else "", tpm=place % 3 == 2)
+
+
+def _make_doubles(burst: Burst, maker: Maker, sites: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
+    """The first has a voucher, and the second says with a good certificate that it is the same machine."""
+    first, second = places
+    burst.members[first] = Member(equipped(maker.lab, sites[first], tenant=TENANT), sites[first]["name"])
+    double = maker.double(sites[second], burst.members[first].device)
+    burst.members[second] = Member(double, sites[second]["name"])
+    burst.doubles.append((burst.members[first].name, burst.members[second].name))
+
+
+def strict_rules(folder: Path) -> Path:
+    """The lab's assignment rules without the one that gives a device to whatever tenant its voucher names."""
+    rules = yaml.safe_load(LAB_RULES.read_text())
+    rules["rules"] = [rule for rule in rules["rules"] if rule["tenant"] == TENANT]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "strict-rules.yaml"
+    file.write_text(yaml.safe_dump(rules))
+    return file
 
 
 def set_faults(ask: Callable[..., Any], burst: Burst) -> None:
@@ -155,6 +200,39 @@ def await_ended(ledger: Ledger, names: Iterable[str], *, within_s: float, also: 
     raise AssertionError(f"not within {within_s:g} s:\n{open_ones}")
 
 
+def in_azure(addresses: Addresses) -> dict[str, str]:
+    """The connected clusters that there are in Azure: public key by name."""
+    azure, ca_file = addresses.lab["azure"], addresses.lab["ca_file"]
+    with pytest.MonkeyPatch.context() as env:
+        for name, value in azure["env"].items():
+            env.setenv(name, value)
+        credential = default_credential(ca_file)
+        with ArcClient(azure["endpoint"], azure["subscription_id"], credential, ca_file=ca_file) as client:
+            return {one.resource_id.rpartition("/")[2]: one.public_key for one in client.list()}
+
+
+def on_site(addresses: Addresses, site: str) -> tuple[set[str], str | None]:
+    """The namespaces on a site that the platform or Azure's agents made, and the public key of the agents."""
+    kubeconfig = Path(addresses.lab["kubeconfigs"]) / f"{site}.kubeconfig"
+    with SiteClient(read_kubeconfig(kubeconfig), site=site) as client:
+        names = {space["metadata"]["name"] for space in client.list("v1", "Namespace")}
+        made = {name for name in names if name.startswith(("tenant-", "azure-arc", "edge-"))}
+        return made, agents_found(client).public_key
+
+
+def check_left(addresses: Addresses, ledger: Ledger, burst: Burst) -> None:
+    """Of who is in there is one resource, with the key that the agents hold; of the others there is nothing at all."""
+    found, states = in_azure(addresses), {device.device_id: device for device in ledger.devices.list()}
+    connected = {device.site for device in states.values() if device.state is DeviceState.CONNECTED}
+    assert set(found) == connected
+    for member in burst.members:
+        made, key = on_site(addresses, member.site)
+        if states[member.name].state is DeviceState.CONNECTED:
+            assert key == found[member.site], member
+        else:
+            assert (made, key) == (set(), None), member
+
+
 def onboarding_steps(ledger: Ledger) -> tuple[StepRecord, ...]:
     """Every step and every try of every onboarding."""
     return ledger.steps.fleet("onboarding:") + ledger.steps.fleet("attempt:")
@@ -163,135 +241,3 @@ def onboarding_steps(ledger: Ledger) -> tuple[StepRecord, ...]:
 def reason_of(outcome: Outcome) -> str:
     """The reason code on record of how a device did."""
     return outcome.cause.reason if outcome.cause else ""
-
-
-class Maker:
-    """Makes bad devices with the lab's own authority, and with others."""
-
-    def __init__(self, lab: dict[str, Any], folder: Path) -> None:
-        self.lab = lab
-        self.folder = folder
-        self.lab_ca = Authority.open(Path(lab["manufacturer"]["ca_file"]).with_suffix(""), "Lab")
-        self.foreign = Authority.open(folder / "foreign", "Somebody else's factory")
-        name = self.lab_ca.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
-        self.namesake = Authority.open(folder / "namesake", str(name))
-
-    def bad(self, site: dict[str, Any], way: str) -> Member:
-        """The device of this site, bad in this way."""
-        make, refused = _WAYS[way]
-        events = _EVENTS.get(way)
-        device_id = site["device_id"]
-        stem = self.folder / device_id
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = make(self, key, device_id)
-        Path(f"{stem}.crt").write_text(pem)
-        Path(f"{stem}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        device = LabDevice(device_id, stem)
-        device.facts = LabDevice.of_lab(self.lab, site).facts
-        return Member(device, site["name"], refused=refused, events=partial(events, self) if events else None)
-
-
-def _registers(gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
-    return [device.event(ask_for_challenge(gateway, device))]
-
-
-def _copied(_: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
-    """Somebody has the certificate, which is no secret, and not its key."""
-    device.key = ec.generate_private_key(ec.SECP256R1())
-    return _registers(gateway, device)
-
-
-def _replayed(_: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
-    """One challenge is answered twice, the second time with other facts."""
-    challenge = ask_for_challenge(gateway, device)
-    first = device.event(challenge)
-    device.facts = device.facts.model_copy(update={"firmware": "9.9"})
-    return [first, device.event(challenge)]
-
-
-def _unproven(_: Maker, __: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
-    return [device.event()]
-
-
-def _another_key(maker: Maker, gateway: httpx.Client, device: LabDevice) -> list[dict[str, Any]]:
-    """Two devices say that they are this one, each with a good certificate and its own key."""
-    key, stem = ec.generate_private_key(ec.SECP256R1()), maker.folder / f"{device.device_id}-twin"
-    Path(f"{stem}.crt").write_text(_signed(maker.lab_ca, key, device.device_id))
-    Path(f"{stem}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    twin = LabDevice(device.device_id, stem, facts=device.facts)
-    return [*_registers(gateway, device), *_registers(gateway, twin)]
-
-
-_EVENTS: dict[str, Callable[..., list[dict[str, Any]]]] = {
-    "copied certificate": _copied,
-    "replayed nonce": _replayed,
-    "no proof": _unproven,
-    "id with another key": _another_key,
-}
-
-Key = ec.EllipticCurvePrivateKey
-
-
-def _leaf(
-    key: Key,
-    device_id: str,
-    issuer: x509.Name,
-    *,
-    days: tuple[int, int] = (-1, 300),
-    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
-) -> x509.CertificateBuilder:
-    """A device's certificate before it is signed, valid from the first to the second day from now."""
-    now = datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
-    bits = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
-    more = dict.fromkeys(("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
-    return (
-        x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now + days[0] * DAY)
-        .not_valid_after(now + days[1] * DAY)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(digital_signature=True, **bits, **more), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(device_id.lower())]), critical=False)
-    )
-
-
-def _signed(authority: Authority, key: Key, device_id: str, **how: Any) -> str:
-    return authority.sign(_leaf(key, device_id, authority.certificate.subject, **how))
-
-
-def _good(maker: Maker, key: Key, device_id: str) -> str:
-    return _signed(maker.lab_ca, key, device_id)
-
-
-def _self_signed(_: Maker, key: Key, device_id: str) -> str:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device_id)])
-    return _leaf(key, device_id, name).sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
-
-
-def _over_long(maker: Maker, key: Key, device_id: str) -> str:
-    others = maker.foreign.certificate.public_bytes(Encoding.PEM).decode()
-    return _signed(maker.lab_ca, key, device_id) + 4 * others
-
-
-_WAYS: dict[str, tuple[Callable[[Maker, Key, str], str], str]] = {
-    "expired": (lambda maker, key, name: _signed(maker.lab_ca, key, name, days=(-30, -1)), "expired"),
-    "not yet valid": (lambda maker, key, name: _signed(maker.lab_ca, key, name, days=(1, 30)), "not-yet-valid"),
-    "self-signed": (_self_signed, "unknown-issuer"),
-    "wrong usage": (
-        lambda maker, key, name: _signed(maker.lab_ca, key, name, usage=ExtendedKeyUsageOID.SERVER_AUTH),
-        "wrong-usage",
-    ),
-    "another manufacturer": (lambda maker, key, name: _signed(maker.foreign, key, name), "unknown-issuer"),
-    "a manufacturer's namesake": (lambda maker, key, name: _signed(maker.namesake, key, name), "bad-chain"),
-    "over-long chain": (_over_long, "bad-chain"),
-    "copied certificate": (_good, "proof-failed"),
-    "replayed nonce": (_good, "replayed"),
-    "no proof": (_good, "proof-missing"),
-    "id with another key": (_good, "key-changed"),
-    "another device's certificate": (
-        lambda maker, key, name: _signed(maker.lab_ca, key, f"{name}-other"),
-        "wrong-name",
-    ),
-}
-BAD_WAYS = tuple(_WAYS)

@@ -41,7 +41,12 @@ SERVER_TUNING = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
-WORKER_TUNING = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+WORKER_TUNING = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # Helm is Go: with its usual 100 the collector took a third of the CPU of an install, 45 of 140 ms.
+    "GOGC": "800",
+}
 
 
 class Addresses(Value):

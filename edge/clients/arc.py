@@ -71,6 +71,7 @@ class ArcClient:
         self.subscription_id = subscription_id
         self._patience = patience
         self._credential = credential
+        self._cloud: dict[str, Any] | None = None
         self._sdk = ConnectedKubernetesClient(
             credential,
             subscription_id,
@@ -251,10 +252,13 @@ class ArcClient:
         return endpoints_of(self.endpoint, location, named)
 
     def _metadata(self) -> dict[str, Any]:
-        try:
-            return self._ask("GET", "/metadata/endpoints", api_version=_METADATA)
-        except NotFound:
-            return {}
+        """What the cloud says of itself; asked once, since it is the same for every site."""
+        if self._cloud is None:
+            try:
+                self._cloud = self._ask("GET", "/metadata/endpoints", api_version=_METADATA)
+            except NotFound:
+                self._cloud = {}
+        return self._cloud
 
     def _data_plane(self, location: str) -> str:
         """What the cloud's metadata say; public clouds follow a pattern instead."""

@@ -8,7 +8,7 @@ from typing import Any
 
 TWO_AT_ONCE = """
 from edge.errors import NotYet
-from tasks.arc_slot import connect_slot
+from tasks.arc_slot import ConnectSlots, connect_slot
 
 with connect_slot("one-at-a-time", wait_s=30):
     try:
@@ -20,6 +20,22 @@ with connect_slot("one-at-a-time", wait_s=30):
     print("free again")
 with connect_slot("no-such-limit", wait_s=1):
     print("not bounded")
+
+run, other = ConnectSlots("one-at-a-time", wait_s=30, keep_s=60), ConnectSlots("one-at-a-time", wait_s=1)
+for _ in range(3):
+    with run.slot():
+        pass
+try:
+    with other.slot():
+        print("not kept")
+except NotYet as full:
+    print("kept for the run", full.code)
+run.close()
+with connect_slot("one-at-a-time", wait_s=1):
+    print("given back")
+with other.slot():
+    pass
+other.close()
 """
 
 
@@ -34,4 +50,5 @@ def test_a_connect_waits_for_a_slot_and_gives_it_back(platform: Any, prefect: An
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split("\n")[:3] == ["not-yet", "free again", "not bounded"]
+    bounded, kept = ["not-yet", "free again", "not bounded"], ["kept for the run not-yet", "given back"]
+    assert done.stdout.splitlines() == bounded + kept

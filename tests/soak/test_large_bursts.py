@@ -9,7 +9,6 @@ import random
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,8 +16,18 @@ from deployments.local.platform import LocalPlatform
 from edge.ledger import Ledger
 from edge.model.device import DeviceState
 from tasks.onboarding_outcome import recorded_outcome
-from tests.burst import BAD_WAYS, Burst, await_ended, make_burst, onboarding_steps, reason_of, set_faults
-from tests.conftest import RunningLab
+from tests.bad_devices import BAD_WAYS
+from tests.burst import (
+    Burst,
+    await_ended,
+    check_left,
+    make_burst,
+    onboarding_steps,
+    reason_of,
+    set_faults,
+    strict_rules,
+)
+from tests.conftest import RunningPlatform
 from tests.kills import Killer
 
 CLOCK_RATE = 30.0
@@ -36,23 +45,22 @@ SETTINGS = {"EDGE_ARC_KEY_BITS": "2048", "EDGE_ARC_ANSWER_S": "15", "EDGE_GATEWA
 )
 def test_a_large_burst_ends_well(devices: int, rate: float | None, kills: int, tmp_path: Path) -> None:
     local = LocalPlatform(tmp_path, clock_rate=CLOCK_RATE)
-    settings = {**SETTINGS, **({"EDGE_GATEWAY_RATE": str(rate)} if rate else {})}
-    if kills:
-        settings |= {"EDGE_CLAIM_S": "15", "EDGE_GATEWAY_RESEND_AFTER_S": "15"}
+    settings = {**SETTINGS, "EDGE_ASSIGNMENT": str(strict_rules(tmp_path))}
+    settings |= {"EDGE_GATEWAY_RATE": str(rate)} if rate else {}
+    settings |= {"EDGE_CLAIM_S": "15", "EDGE_GATEWAY_RESEND_AFTER_S": "15"} if kills else {}
     try:
         addresses = local.start(sites=devices, scenario="slow-azure" if rate else None, settings=settings)
         with Ledger.open(addresses.ledger_url) as ledger:
-            _soak(local, ledger, kills)
+            _soak(RunningPlatform(tmp_path, addresses), local, ledger, kills)
     finally:
         local.stop()
 
 
-def _soak(local: LocalPlatform, ledger: Ledger, kills: int) -> None:
-    addresses = local.addresses()
-    assert addresses is not None
+def _soak(platform: RunningPlatform, local: LocalPlatform, ledger: Ledger, kills: int) -> None:
+    addresses, lab = platform.addresses, platform.lab
     token = addresses.gateway_token_file.read_text()
-    lab = RunningLab(addresses.lab)
-    burst = make_burst(addresses.lab, addresses.lab["sites"], local.home, seed=7, ways=BAD_WAYS)
+    burst = make_burst(addresses.lab, addresses.lab["sites"], local.home, seed=7, share=0.1, ways=BAD_WAYS)
+    burst.tell_revoked(ledger)
     set_faults(lab.ask, burst)
     lasting = {member.name for member in burst.lasting()}
     names = [member.name for member in burst.members if member.name not in lasting]
@@ -60,25 +68,27 @@ def _soak(local: LocalPlatform, ledger: Ledger, kills: int) -> None:
     with killer.at_work():
         burst.send(addresses.gateway, token)
         seconds = await_ended(ledger, names, also=lasting, within_s=WITHIN_S)
+    _tell(ledger, burst, seconds, killer)
+    burst.judge_doubles(ledger)
     _check(ledger, burst)
+    check_left(addresses, ledger, burst)
     before = onboarding_steps(ledger)
     burst.send(addresses.gateway, token)
+    assert ledger.inbox.pending() == ()
     assert onboarding_steps(ledger) == before
-    _tell(ledger, burst, seconds, killer)
+    tried = platform.edge("device", "retry", "--all-failed", "--json", timeout=WITHIN_S)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert {ledger.devices.get(member.name).state for member in burst.good} == {DeviceState.CONNECTED}
 
 
 def _check(ledger: Ledger, burst: Burst) -> None:
-    lasting = {member.name for member in burst.lasting()}
     states = {device.device_id: device for device in ledger.devices.list()}
-    wrong = {m.name: states[m.name].reason for m in burst.good if m.name not in lasting and not _is_in(states[m.name])}
-    assert wrong == {}
     told = {m.name: reason_of(recorded_outcome(ledger, states[m.name])) for m in burst.bad}
     assert told == {m.name: m.refused for m in burst.bad}
-    assert {states[name].state for name in lasting} <= {DeviceState.FAILED}
-
-
-def _is_in(device: Any) -> bool:
-    return bool(device.state is DeviceState.CONNECTED)
+    ended = {m.name: states[m.name].state for m in burst.members}
+    wanted = {m.name: DeviceState.QUARANTINED if m.refused else DeviceState.CONNECTED for m in burst.members}
+    wanted |= {m.name: DeviceState.FAILED for m in burst.lasting()}
+    assert ended == wanted
 
 
 def _tell(ledger: Ledger, burst: Burst, seconds: float, killer: Killer) -> None:
