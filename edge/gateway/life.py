@@ -52,14 +52,16 @@ def check_life(ledger: Ledger, arrival: Arrival, *, now: datetime, trust: Trust 
 def live(ledger: Ledger, arrival: Arrival, *, trust: Trust | None) -> None:
     """Do what a renewal or a reset says, if it was not done before; raises as `check_life`.
 
-    What comes after is the same as with any registration: it is registered, and so answers its challenge.
+    Raises WriteConflict when the device has changed since it was checked: the next try checks it anew. What comes after
+    is the same as with any registration: it is registered, and so answers its challenge.
     """
     at = arrival.received_at or arrival.event.time
     device = check_life(ledger, arrival, now=at, trust=trust)
     if device is None or arrival.registration is None:
         return
     if arrival.type is EventType.RENEWED:
-        ledger.devices.renew(device.device_id, arrival.registration, at=at)
+        known = claim_key(device.registration)
+        ledger.devices.renew(device.device_id, arrival.registration, at=at, instead_of=known)
     else:
         ledger.devices.begin_anew(device.device_id, reason="reset", generation=device.generation)
 

@@ -94,7 +94,7 @@ class Devices(Book):
         """Begin another life of the device: as REGISTERED, at the same site and tenant.
 
         Name the `generation` that ends to be able to repeat it: a device that is beyond it stays as it is. Raises
-        NotFound.
+        NotFound, and WriteConflict for a device that is leaving or has left.
         """
         return self._store.write(lambda txn: _begin_anew(txn, device_id, reason, generation))
 
@@ -106,13 +106,16 @@ class Devices(Book):
         """
         return self._store.write(lambda txn: _release(txn, device_id, (state, reason), ends))
 
-    def renew(self, device_id: str, registration: Registration, *, at: datetime) -> Device:
+    def renew(
+        self, device_id: str, registration: Registration, *, at: datetime, instead_of: str | None = None
+    ) -> Device:
         """Replace certificate, key and facts of a device, whose state stays: the caller has checked who it is.
 
-        What the new key claimed is settled with that. Raises NotFound.
+        What the new key claimed is settled with that. `instead_of` is the key on whose word it was checked. Raises
+        NotFound, and WriteConflict when another is on record by now, or the device is leaving or has left.
         """
         given = Incoming.of(registration, at=at, received_at=at, via=Origin.EVENT)
-        return self._store.write(lambda txn: _renew(txn, device_id, given))
+        return self._store.write(lambda txn: _renew(txn, device_id, given, instead_of))
 
     def touch(self, device_id: str, at: datetime) -> bool:
         """Note that the device was heard of `at`; an older time than the one on record changes nothing.
@@ -188,6 +191,7 @@ def _begin_anew(txn: Transaction, device_id: str, reason: str, generation: int |
     device = device_of(row_of(txn.connection, device_id, locked=True))
     if generation is not None and device.generation > generation:
         return device
+    _refuse_leaving(device)
     beyond = device.generation + 1
     txn.audit("device.begun-anew", device_id, {"from": device.state, "generation": beyond, "reason": reason})
     return change(txn, device_id, {"state": DeviceState.REGISTERED, "reason": "", "generation": beyond})
@@ -204,12 +208,21 @@ def _release(txn: Transaction, device_id: str, moved: tuple[DeviceState, str], e
     return change(txn, device_id, changes)
 
 
-def _renew(txn: Transaction, device_id: str, given: Incoming) -> Device:
+def _renew(txn: Transaction, device_id: str, given: Incoming, instead_of: str | None) -> Device:
     row = row_of(txn.connection, device_id, locked=True)
     same = (row["key"], device_of(row).registration) == (given.key, given.registration)
     if same:
         return device_of(row)
+    _refuse_leaving(device_of(row))
+    if instead_of not in {None, row["key"]}:
+        raise WriteConflict("The device has another key by now", device=device_id, key=row["key"], expected=instead_of)
     txn.audit("device.renewed", device_id, {"key": given.key, "instead_of": row["key"]})
     drop_claims(txn, device_id, given.key)
     kept = {"via": row["via"]}
     return change(txn, device_id, {**given.stored, **kept, "registered_at": given.at})
+
+
+def _refuse_leaving(device: Device) -> None:
+    """Whoever looked before the device began to leave must look again."""
+    if device.state in {DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED}:
+        raise WriteConflict("The device is leaving or has left", device=device.device_id, state=device.state)

@@ -6,7 +6,7 @@ those who do not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,8 @@ from edge.model.device import Device, DeviceClaim, DeviceState, Origin, Registra
 from edge.policy.proof import claim_key, registration_digest
 
 UNPROVEN = "unproven:"
+MAX_CLAIMS = 16
+"""For each device. Every try of onboarding looks at all of them, and anybody who may send events can make one."""
 _GET = select(devices).where(devices.c.device_id == bindparam("a"))
 _LOCK = _GET.with_for_update()
 _OPEN_AGAIN = (DeviceState.QUARANTINED, DeviceState.FAILED)
@@ -118,12 +120,17 @@ def _add(txn: Transaction, given: Incoming) -> Device:
 
 
 def _again(txn: Transaction, given: Incoming, device: Device) -> Device:
-    if given.at <= device.registered_at:
+    if given.at <= device.registered_at or _is_an_operators(device, given):
         return device
     changes = {**given.stored, "registered_at": given.at, **_reopened(txn, device, DeviceState.QUARANTINED)}
     if device.registration != given.registration:
         txn.audit("device.registered-again", device.device_id, {"key": given.key})
     return change(txn, device.device_id, changes)
+
+
+def _is_an_operators(device: Device, given: Incoming) -> bool:
+    """Whether the record is an operator's word, and who comes now proves nothing: a certificate is no secret."""
+    return given.key.startswith(UNPROVEN) and device.via is Origin.IMPORT and given.via is not Origin.IMPORT
 
 
 def _proven(txn: Transaction, given: Incoming, device: Device) -> Device:
@@ -145,15 +152,25 @@ def _reopened(txn: Transaction, device: Device, *states: DeviceState) -> dict[st
 def _claim(txn: Transaction, given: Incoming) -> bool:
     """Remember the claim; answers whether it says anything new."""
     device_id = given.registration.device_id
-    for claim in claims_of(txn.connection, device_id):
+    known = claims_of(txn.connection, device_id)
+    for claim in known:
         if claim.key == given.key:
             if given.at <= claim.last_at:
                 return False
             same = (claims.c.device_id == device_id, claims.c.key == given.key)
             txn.connection.execute(update(claims).where(*same).values(**given.stored, last_at=given.at))
             return True
-    drop_claims(txn, device_id, f"{UNPROVEN}{given.key}")
+    drop_claims(txn, device_id, f"{UNPROVEN}{given.key}", *_in_the_way(known))
     row = {**given.stored, "device_id": device_id, "first_at": given.at, "last_at": given.at}
     txn.connection.execute(insert(claims), row)
     txn.audit("device.claimed", device_id, {"key": given.key, "via": given.via})
     return True
+
+
+def _in_the_way(known: Sequence[DeviceClaim]) -> list[str]:
+    """What is forgotten to make room for one more: what proves nothing before what does, the oldest first.
+
+    The true device is not kept out by that: when it asks again, its claim is the newest.
+    """
+    oldest_first = sorted(known, key=lambda claim: (":" not in claim.key, claim.last_at))
+    return [claim.key for claim in oldest_first[: max(0, len(known) - MAX_CLAIMS + 1)]]

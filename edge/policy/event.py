@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, cast
@@ -21,12 +21,17 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from edge.errors import InvalidInput
 from edge.model.base import Value
-from edge.model.device import Endorsement, Origin, Registration
+from edge.model.device import DeviceFacts, Endorsement, Origin, Registration
 from edge.model.event import EventKey, IncomingEvent
 from edge.model.names import DeviceId
 
 MAX_AHEAD = timedelta(minutes=10)
 """How far a sender's clock may be ahead. A registration from the far future would make all later ones look old."""
+
+MAX_FACT = 256
+"""Characters of one thing that a device says of itself."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -167,14 +172,38 @@ def _asked(event: IncomingEvent, kind: EventType, place: str) -> tuple[Registrat
         remedy = "Ask for a challenge and sign the registration with it (docs/gateway.md)"
         raise InvalidInput("This type of event needs a proof", field=f"{place}proof", remedy=remedy)
     _refuse_private_key(registration, place)
+    _check_facts(registration.facts, f"{place}facts.")
     return registration, endorsement
 
 
 def _refuse_private_key(registration: Registration, place: str) -> None:
     """A mistake at the sender must not put a secret into the ledger."""
-    if "PRIVATE KEY" in registration.certificate:
-        remedy = "Send the certificate alone, and give the device a new key: this one has been shown"
-        raise InvalidInput("The certificate holds a private key", field=f"{place}certificate", remedy=remedy)
+    shown = {"certificate": registration.certificate, "voucher": registration.voucher}
+    if registration.attestation is not None:
+        shown["attestation.ek_certificate"] = registration.attestation.ek_certificate
+    for field, text in (*shown.items(), *((f"facts.{name}", text) for name, text in _texts(registration.facts))):
+        if "PRIVATE KEY" in text:
+            remedy = "Send certificates alone, and give the device a new key: this one has been shown"
+            raise InvalidInput("A private key stands here", field=place + field, remedy=remedy)
+
+
+def _check_facts(facts: DeviceFacts, place: str) -> None:
+    """Facts go into logs, tables and labels: as plain text of a length that fits."""
+    for name, text in _texts(facts):
+        if _CONTROL.search(text):
+            raise _invalid("A fact has control characters", place + name, text)
+        if len(text) > MAX_FACT:
+            raise _invalid(f"A fact has more than {MAX_FACT} characters", place + name, text)
+
+
+def _texts(facts: DeviceFacts) -> Iterator[tuple[str, str]]:
+    """Each text of the facts, with its field."""
+    for name, value in facts:
+        if isinstance(value, str):
+            yield name, value
+    for word, value in facts.hardware.items():
+        yield "hardware", word
+        yield f"hardware.{word[:64]}", value
 
 
 _DEVICE_ID: TypeAdapter[str] = TypeAdapter(DeviceId)
@@ -195,7 +224,7 @@ def _azure_device(event: IncomingEvent, kind: EventType, place: str) -> str:
 
 def _incoming(fields: dict[str, Any], place: str) -> IncomingEvent:
     for name in ("id", "source", "type", "subject"):
-        if isinstance(fields[name], str) and re.search(r"[\x00-\x1f\x7f]", fields[name]):
+        if isinstance(fields[name], str) and _CONTROL.search(fields[name]):
             raise _invalid("A field has control characters", place + name, fields[name])
     try:
         return IncomingEvent.model_validate(fields)

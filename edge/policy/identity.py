@@ -170,7 +170,8 @@ def _check_name(leaf: x509.Certificate, device: str) -> None:
     if alternative is not None:
         names += alternative.get_values_for_type(x509.DNSName)
     if device not in names:
-        what = f"The certificate belongs to {', '.join(names)[:200] or 'nobody by name'}"
+        owner = repr(", ".join(names)[:200]) if names else "nobody by name"
+        what = f"The certificate belongs to {owner}"
         raise _refused(Refusal.WRONG_NAME, what, device)
 
 

@@ -82,7 +82,7 @@ def _check_same_device(device: Device, registration: Registration) -> None:
         raise _refused(Refusal.WRONG_NAME, f"The renewal is {registration.device_id}'s", device)
     known, told = device.registration.facts.serial, registration.facts.serial
     if told != known:
-        raise _refused(Refusal.WRONG_SERIAL, f"The serial number is {known}, not {told}", device)
+        raise _refused(Refusal.WRONG_SERIAL, f"The serial number is {known!r}, not {told!r}", device)
 
 
 def _check_chains(

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.errors import IdentityRefused, InvalidInput, LedgerMismatch, NotFound, WriteConflict
 from edge.ledger import Ledger
-from edge.model.device import DeviceFacts, DeviceState, Registration
+from edge.ledger.registering import MAX_CLAIMS
+from edge.model.device import DeviceFacts, DeviceState, Origin, Registration
 from edge.model.site import Site, SiteState, Tenant
 
 AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -184,6 +185,26 @@ def test_a_certificate_that_cannot_be_read_is_only_another_claim(ledger: Ledger)
     garbage = Registration(device_id="dev-1", certificate="garbage", facts=DeviceFacts(serial="SN-1"))
     assert ledger.devices.register(garbage, at=LATER).registration == registration()
     assert ledger.devices.claims("dev-1")[0].key.startswith("unreadable:")
+
+
+def test_the_newest_claims_are_kept_and_there_is_an_end_to_them(ledger: Ledger) -> None:
+    ledger.devices.register(registration(), at=AT)
+    ledger.devices.register(registration("rival"), at=LATER)
+    for number in range(2 * MAX_CLAIMS):
+        garbage = Registration(device_id="dev-1", certificate=f"{number}", facts=DeviceFacts(serial="SN-1"))
+        ledger.devices.register(garbage, at=LATER + timedelta(seconds=number))
+    kept = [claim.registration.certificate for claim in ledger.devices.claims("dev-1")]
+    assert kept == [f"{number}" for number in range(MAX_CLAIMS, 2 * MAX_CLAIMS)]
+    ledger.devices.register(registration("rival"), at=LATER + timedelta(hours=1))
+    assert ledger.devices.claims("dev-1")[-1].registration == registration("rival"), "who asks again is heard"
+
+
+def test_an_operators_word_is_not_replaced_by_who_proves_nothing(ledger: Ledger) -> None:
+    imported = ledger.devices.register(registration(), at=AT, via=Origin.IMPORT)
+    assert ledger.devices.register(registration(location="elsewhere"), at=LATER) == imported
+    assert ledger.devices.claims("dev-1") == ()
+    again = ledger.devices.register(registration(location="hall 2"), at=LATER, via=Origin.IMPORT)
+    assert (again.registration.facts.location, again.via) == ("hall 2", Origin.IMPORT)
 
 
 def test_a_claim_can_be_adopted_and_the_old_key_becomes_the_claim(ledger: Ledger) -> None:

@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from edge.errors import LedgerMismatch, NotFound
+from edge.errors import LedgerMismatch, NotFound, WriteConflict
 from edge.ledger import Ledger
 from edge.model.device import DeviceFacts, DeviceState, Inventory, Registration, Reservation
 from edge.model.firmware import Component, UpdateAttempt, UpdateOutcome
 from edge.model.site import Site, SiteIdentity
 from edge.model.step import StepKey
+from edge.policy.proof import claim_key
 
 AT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -84,6 +85,29 @@ def test_a_renewed_device_keeps_its_state_and_settles_the_claim(connected: Ledge
     assert (device.state, device.site) == (DeviceState.CONNECTED, "s1")
     assert connected.devices.claims("dev-1") == ()
     assert actions(connected).count("device.renewed") == 1
+
+
+LEAVING = [DeviceState.DECOMMISSIONING, DeviceState.DECOMMISSIONED]
+
+
+@pytest.mark.parametrize("state", LEAVING)
+def test_a_device_that_began_to_leave_meanwhile_neither_begins_anew_nor_is_renewed(
+    connected: Ledger, state: DeviceState
+) -> None:
+    before = connected.devices.move("dev-1", state)
+    with pytest.raises(WriteConflict):
+        connected.devices.begin_anew("dev-1", reason="reset", generation=before.generation)
+    with pytest.raises(WriteConflict):
+        connected.devices.renew("dev-1", registration("new"), at=AT + HOUR)
+    assert connected.devices.get("dev-1") == before
+
+
+def test_of_two_renewals_on_the_word_of_one_key_the_first_counts(connected: Ledger) -> None:
+    old = claim_key(registration())
+    first = connected.devices.renew("dev-1", registration("new"), at=AT + HOUR, instead_of=old)
+    assert connected.devices.renew("dev-1", registration("new"), at=AT + HOUR, instead_of=old) == first
+    with pytest.raises(WriteConflict, match="another key by now"):
+        connected.devices.renew("dev-1", registration("other"), at=AT + HOUR, instead_of=old)
 
 
 @pytest.mark.parametrize(

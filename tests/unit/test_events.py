@@ -121,6 +121,24 @@ def test_a_bad_envelope_is_named_by_its_field(changes: dict[str, Any], field: st
             "data.facts.architecture",
             id="architecture",
         ),
+        pytest.param(
+            {**REGISTRATION, "facts": {"serial": "1\x1b[2J"}}, "data.facts.serial", id="terminal-sequence-in-a-fact"
+        ),
+        pytest.param(
+            {**REGISTRATION, "facts": {"serial": "1", "location": "hall 1\nforged line"}},
+            "data.facts.location",
+            id="line-end-in-a-fact",
+        ),
+        pytest.param(
+            {**REGISTRATION, "facts": {"serial": "1", "hardware": {"bios\x9b": "1"}}},
+            "data.facts.hardware",
+            id="control-character-in-a-name",
+        ),
+        pytest.param(
+            {**REGISTRATION, "facts": {"serial": "1", "hardware": {"cpu": "x" * 257}}},
+            "data.facts.hardware.cpu",
+            id="long-fact",
+        ),
     ],
 )
 def test_a_bad_registration_is_named_by_its_field(data: dict[str, Any], field: str) -> None:
@@ -130,11 +148,21 @@ def test_a_bad_registration_is_named_by_its_field(data: dict[str, Any], field: s
     assert len(caught.value.where["value"]) <= 200
 
 
-def test_a_private_key_that_a_device_sends_is_refused_and_not_repeated() -> None:
-    key = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\n"
+PRIVATE = "-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        pytest.param({"certificate": PRIVATE}, "data.certificate", id="certificate"),
+        pytest.param({"voucher": PRIVATE}, "data.voucher", id="voucher"),
+        pytest.param({"facts": {"serial": "1", "hardware": {"key": PRIVATE}}}, "data.facts.hardware.key", id="fact"),
+    ],
+)
+def test_a_private_key_that_a_device_sends_is_refused_and_not_repeated(changes: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        understand(incoming(EventType.REGISTERED, {**REGISTRATION, "certificate": key}))
-    assert caught.value.where == {"field": "data.certificate"}
+        understand(incoming(EventType.REGISTERED, {**REGISTRATION, **changes}))
+    assert caught.value.where == {"field": field}
     assert "hunter2" not in str(caught.value)
 
 
