@@ -7,6 +7,7 @@ JSON object with `error`, `code`, `where` and `remedy`.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,14 @@ WIDTH_WITHOUT_TERMINAL = 140
 """Columns of a table that goes to a file or a pipe, where there is no window to ask."""
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """The text with control characters written out: what a device or a site says does not steer the terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def _console(stream: TextIO, *, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if stream.isatty() else WIDTH_WITHOUT_TERMINAL)
 
@@ -47,7 +56,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     return drawn
 
 
@@ -106,4 +115,6 @@ def complain(error: EdgeError, *, as_json: bool) -> None:
         said = {"error": error.what, "code": error.code, "where": error.where, "remedy": error.remedy}
         sys.stderr.write(orjson.dumps(said).decode() + "\n")
     else:
-        errors.print(Text.assemble(("error ", "bold red"), f"{error.code}: {error}"), highlight=False, soft_wrap=True)
+        errors.print(
+            Text.assemble(("error ", "bold red"), plain(f"{error.code}: {error}")), highlight=False, soft_wrap=True
+        )

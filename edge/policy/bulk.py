@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from edge.model.bulk import CauseGroup
 from edge.model.outcome import Outcome, Status
 
+_MARKUP = re.compile(r"[|\[\]`*!]")
 _MANY = 20
 """Names that stand in a sentence; the table has them all."""
 
@@ -67,4 +69,5 @@ def _group(members: Sequence[Outcome]) -> CauseGroup:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    """On one line, and as text: what devices and servers say is neither a link nor a picture nor HTML."""
+    return " ".join(_MARKUP.sub(r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;")).split())

@@ -69,6 +69,13 @@ def test_the_summary_has_a_row_for_each_cause_that_cannot_break_the_table() -> N
     assert "It is tried again by itself" in text
 
 
+def test_what_is_said_in_the_summary_is_text_and_no_markup() -> None:
+    said = "Not found: [here](https://elsewhere.example) ![](x) <img src=x> `a`"
+    failed = Outcome(subject="dev-1", status=Status.FAILED, cause=Cause(code="not-found", message=said))
+    row = summary_markdown([failed], "1 device").splitlines()[-1]
+    assert "\\[here\\](https://elsewhere.example) \\!\\[\\](x) &lt;img src=x> \\`a\\`" in row
+
+
 def test_the_summary_of_a_good_run_is_its_sentence() -> None:
     assert summary_markdown([outcome("dev-1", Status.SUCCEEDED)], "1 device") == "**1 device**"
 
