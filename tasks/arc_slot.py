@@ -26,6 +26,8 @@ LIMIT = "edge-arc-connect"
 WAIT_S = 1800.0
 KEEP_S = 5.0
 """How long a slot that nobody uses is kept from other runs."""
+LEASE_S = 60.0
+"""How long the slots of a run that was killed stay taken. Prefect's usual five minutes would hold the next run up."""
 _JOIN_S = 10.0
 
 
@@ -44,7 +46,7 @@ def connect_slot(limit: str = LIMIT, *, wait_s: float = WAIT_S) -> Iterator[None
 
 def _take(held: ExitStack, limit: str, wait_s: float) -> None:
     try:
-        held.enter_context(concurrency(limit, occupy=1, timeout_seconds=wait_s, strict=False))
+        held.enter_context(concurrency(limit, timeout_seconds=wait_s, lease_duration=LEASE_S))
     except TimeoutError as full:
         raise NotYet(f"No slot to connect a cluster was free for {wait_s:g} s", limit=limit) from full
     except httpx.HTTPError as error:
