@@ -117,11 +117,15 @@ def _fingerprint(device: Device) -> str:
 
 
 def _standing(job: LeaveJob, device: Device) -> list[str]:
-    """Ownerships that let this device in, or could again for the same tenant; another's are not touched."""
+    """Ownerships that let this device in, or could again for the same tenant; another's are not touched.
+
+    Neither is one on which another device came in: this one may only have told that serial number.
+    """
     return [
         owned.ownership_id
         for owned in job.ledger.ownerships.of_serial(device.registration.facts.serial)
-        if owned.ended_at is None and (owned.used_by == device.device_id or owned.tenant == device.tenant)
+        if owned.ended_at is None
+        and (owned.used_by == device.device_id or (owned.used_by is None and owned.tenant == device.tenant))
     ]
 
 

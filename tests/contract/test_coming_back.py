@@ -1,4 +1,4 @@
-"""A decommissioned device does not come back on the word for another one."""
+"""A device that leaves takes no other one's place with it, and does not come back on the word for another one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,30 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from prefect.logging import disable_run_logger
 
+from blocks.credentials import SiteCredentials
 from edge.lab.ca import Authority
 from edge.lab.device import LabDevice
 from edge.ledger import Ledger
 from edge.model.admission import Ownership, OwnershipKind, Trust
 from edge.model.device import DeviceFacts, DeviceState, Registration
+from edge.model.site import Site
 from edge.policy.decommission import REVOKED_WHY
 from edge.policy.identity import key_fingerprint
 from tasks.coming_back import comes_back
+from tasks.decommission import revoke
+from tasks.decommission_job import LeaveJob
 
 NONCE = "a-nonce-of-the-platform"
 OWN, OTHER = "SN-1", "SN-2"
 """The device's serial number, and one that somebody owns."""
+
+
+def word(name: str, serial: str) -> Ownership:
+    """An operator's word that the serial number is the factory's."""
+    row = {"ownership_id": name, "serial": serial, "tenant": "factory", "kind": OwnershipKind.LIST}
+    return Ownership.model_validate({**row, "created_at": datetime.now(UTC)})
 
 
 class Gone:
@@ -56,8 +67,7 @@ class Gone:
         self.plays.certificate = made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
     def owned(self, serial: str) -> None:
-        row = {"ownership_id": serial, "serial": serial, "tenant": "factory", "kind": OwnershipKind.LIST}
-        self.ledger.ownerships.record(Ownership.model_validate({**row, "created_at": datetime.now(UTC)}))
+        self.ledger.ownerships.record(word(serial, serial))
 
     def state(self) -> DeviceState:
         return comes_back(self.ledger, self.ledger.devices.get("dev-1"), self.trust).state
@@ -99,3 +109,19 @@ def test_a_word_for_a_serial_number_that_it_only_tells_does_not(
     assert ledger.devices.get("dev-1").registration == gone.registration
     assert gone.state() is DeviceState.DECOMMISSIONED
     assert gone.is_revoked()
+
+
+def test_a_device_that_leaves_ends_no_word_on_which_another_came_in(ledger: Ledger, tmp_path: Path) -> None:
+    facts = DeviceFacts(serial=OTHER)
+    ledger.devices.register(Registration(device_id="dev-1", certificate="", facts=facts), at=datetime.now(UTC))
+    ledger.sites.put(Site(name="s1", tenant="factory"))
+    ledger.devices.move("dev-1", DeviceState.CONNECTED, tenant="factory", site="s1")
+    own, others, free = (word(name, OTHER) for name in ("own", "others", "free"))
+    for owned, device in ((own, "dev-1"), (others, "dev-2"), (free, None)):
+        ledger.ownerships.record(owned)
+        if device is not None:
+            ledger.ownerships.use(owned.ownership_id, device_id=device, generation=1, at=datetime.now(UTC))
+    with disable_run_logger():
+        revoke(LeaveJob(ledger, SiteCredentials(folder=tmp_path), None), ledger.devices.get("dev-1"), "sold")
+    ended = {one.ownership_id for one in ledger.ownerships.of_serial(OTHER) if one.ended_at is not None}
+    assert ended == {"own", "free"}
