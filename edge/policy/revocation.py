@@ -21,6 +21,8 @@ from edge.policy.chain import MAX_CERTIFICATES, ChainRefused, verified_chain
 from edge.policy.identity import UNREADABLE, public_key_fingerprint, trusted_certificates
 
 _LIST = re.compile(r"-----BEGIN X509 CRL-----[^-]*-----END X509 CRL-----")
+_NAMES = {NameOID.SERIAL_NUMBER: "serialNumber"}
+"""Parts of a name that the standard form gives as numbers."""
 _EARLY = timedelta(minutes=5)
 """How far another's clock may be ahead."""
 _PARTIAL = (x509.IssuingDistributionPoint.oid, x509.DeltaCRLIndicator.oid)
@@ -69,7 +71,7 @@ def check_revocation(
         kept = by_issuer.get(public_key_fingerprint(issuer))
         entry = _parsed(kept.pem).get_revoked_certificate_by_serial_number(certificate.serial_number) if kept else None
         if entry is not None:
-            name = certificate.subject.rfc4514_string()[:200]
+            name = certificate.subject.rfc4514_string(_NAMES)[:200]
             when = f"{entry.revocation_date_utc:%Y-%m-%d}"
             raise ChainRefused(Refusal.REVOKED, f"The certificate of {name!r} was revoked on {when} ({_reason(entry)})")
         if need is Need.REQUIRED and not _is_current(kept, now):
