@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
 
 from edge.errors import InvalidInput
 from edge.model.admission import Need, RevocationList
