@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 
@@ -54,26 +53,46 @@ def _take(held: ExitStack, limit: str, wait_s: float) -> None:
 
 
 class ConnectSlots:
-    """The slots of one run, for all of its threads. Close it, or they are given back `keep_s` seconds later."""
+    """The slots of one run, for all of its threads. Close it, or they are given back `keep_s` seconds later.
+
+    Whoever waits gets the first slot that comes: a new one, or one that another thread is through with.
+    """
 
     def __init__(self, limit: str = LIMIT, *, wait_s: float = WAIT_S, keep_s: float = KEEP_S) -> None:
         self.limit = limit
         self.wait_s = wait_s
         self.keep_s = keep_s
-        self.lock = threading.Lock()
-        self.idle: list[_Slot] = []
         self.closed = False
+        self.idle: list[_Slot] = []
+        self.lock = threading.Lock()
+        self._came = threading.Condition(self.lock)
+        self._errors: list[BaseException] = []
+        self._waiting = self._on_the_way = 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold a slot meanwhile: one that is kept, else a new one. Raises as `connect_slot`."""
-        slot = self._kept() or self._new()
+        """Hold a slot meanwhile. Raises as `connect_slot`."""
+        slot = self._taken()
         try:
             yield
         finally:
-            with self.lock:
-                self.idle.append(slot)
-                slot.changed.notify()
+            self.put(slot)
+
+    def put(self, slot: _Slot, *, new: bool = False) -> None:
+        """A slot that may be used: one that a thread is through with, or a new one."""
+        with self.lock:
+            self._on_the_way -= new
+            self.idle.append(slot)
+            slot.changed.notify()
+            self._came.notify()
+
+    def failed(self, error: BaseException) -> None:
+        """A new slot will not come. It is told to somebody who waits, if it was meant for somebody."""
+        with self.lock:
+            self._on_the_way -= 1
+            if self._waiting > self._on_the_way:
+                self._errors.append(error)
+                self._came.notify()
 
     def close(self) -> None:
         """Give back what nobody uses, and wait until that is done."""
@@ -85,19 +104,24 @@ class ConnectSlots:
         for slot in idle:
             slot.thread.join(_JOIN_S)
 
-    def _kept(self) -> _Slot | None:
+    def _taken(self) -> _Slot:
         with self.lock:
-            if not self.idle:
-                return None
-            slot = self.idle.pop()
-            slot.uses += 1
-            slot.changed.notify()
-            return slot
-
-    def _new(self) -> _Slot:
-        slot = _Slot(self)
-        slot.taken.result()
-        return slot
+            self._waiting += 1
+            try:
+                if not self.idle and self._on_the_way < self._waiting:
+                    self._on_the_way += 1
+                    _Slot(self).thread.start()
+                self._came.wait_for(lambda: self.idle or self._errors)
+                if not self.idle:
+                    raise self._errors.pop()
+                slot = self.idle.pop()
+                slot.uses += 1
+                slot.changed.notify()
+                return slot
+            finally:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._errors.clear()
 
 
 class _Slot:
@@ -105,26 +129,26 @@ class _Slot:
 
     def __init__(self, home: ConnectSlots) -> None:
         self._home = home
-        self.taken: Future[None] = Future()
-        self.uses = 1
+        self._held = False
+        self.uses = 0
         self.changed = threading.Condition(home.lock)
         # The thread speaks in the run's name, so that what Prefect says of the slot stands in the run's log.
         self.thread = threading.Thread(target=copy_context().run, args=(self._run,), name="arc-slot", daemon=True)
-        self.thread.start()
 
     def _run(self) -> None:
         try:
             with connect_slot(self._home.limit, wait_s=self._home.wait_s):
-                self.taken.set_result(None)
+                self._held = True
+                self._home.put(self, new=True)
                 self._hold()
         except (EdgeError, httpx.HTTPError) as error:
-            if self.taken.done():
+            if self._held:
                 run_log().warning("A slot was not given back, and is free when its lease ends: %s", error)
             else:
-                self.taken.set_exception(error)
+                self._home.failed(error)
         except BaseException as error:  # a defect; it belongs to whoever waits
-            if not self.taken.done():
-                self.taken.set_exception(error)
+            if not self._held:
+                self._home.failed(error)
             raise
 
     def _hold(self) -> None:
