@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from edge.ledger.store import Book
 from edge.ledger.tables import challenges
@@ -79,3 +79,9 @@ def answer_challenge(txn: Transaction, nonce: str, *, device: Device, answer: st
     """The first answer sticks; a nonce that was not given to this device is left alone."""
     known = {"a": nonce, "b": device.device_id}
     txn.connection.execute(_ANSWER, {**known, "new_at": at, "new_answer": answer, "new_generation": device.generation})
+
+
+def answer_of(connection: Connection, nonce: str) -> str | None:
+    """The digest of the registration that answered a nonce; empty while none has, None for an unknown nonce."""
+    row = connection.execute(select(challenges.c.answer).where(challenges.c.nonce == nonce)).one_or_none()
+    return None if row is None else str(row.answer)

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, update
 
 from edge.errors import NotFound
-from edge.ledger.challenges import answer_challenge
+from edge.ledger.challenges import answer_challenge, answer_of
 from edge.ledger.tables import claims, devices
 from edge.ledger.writer import Transaction
 from edge.model.base import Value
@@ -120,7 +120,7 @@ def _add(txn: Transaction, given: Incoming) -> Device:
 
 
 def _again(txn: Transaction, given: Incoming, device: Device) -> Device:
-    if given.at <= device.registered_at or _is_an_operators(device, given):
+    if given.at <= device.registered_at or _is_an_operators(device, given) or _is_sent_again(txn, given, device):
         return device
     changes = {**given.stored, "registered_at": given.at, **_reopened(txn, device, DeviceState.QUARANTINED)}
     if device.registration != given.registration:
@@ -131,6 +131,21 @@ def _again(txn: Transaction, given: Incoming, device: Device) -> Device:
 def _is_an_operators(device: Device, given: Incoming) -> bool:
     """Whether the record is an operator's word, and who comes now proves nothing: a certificate is no secret."""
     return given.key.startswith(UNPROVEN) and device.via is Origin.IMPORT and given.via is not Origin.IMPORT
+
+
+def _is_sent_again(txn: Transaction, given: Incoming, device: Device) -> bool:
+    """Whether an earlier registration of the device comes again as if it were new.
+
+    The device signs its nonce and not the event's time, so it is the challenges that say what came first. One that is
+    known no more was answered long ago.
+    """
+    new, old = given.registration.proof, device.registration.proof
+    if new is None or old is None or new.nonce == old.nonce:
+        return False
+    answered = answer_of(txn.connection, new.nonce)
+    if answered is None:
+        return answer_of(txn.connection, old.nonce) is not None
+    return answered == given.digest
 
 
 def _proven(txn: Transaction, given: Incoming, device: Device) -> Device:

@@ -180,6 +180,19 @@ def test_a_proof_of_another_key_is_a_claim_that_settles_its_unproven_one(ledger:
     assert [old.via for old in ledger.devices.claims("dev-1")] == [Origin.EVENT]
 
 
+def test_an_earlier_registration_that_comes_again_as_new_changes_nothing(ledger: Ledger) -> None:
+    """The event's time is not signed: who replays a registration can give it any."""
+    for number, model in enumerate(("old", "new"), start=1):
+        ledger.challenges.issue(challenge(nonce=f"nonce-number-{number:04}"))
+        ledger.devices.register(proven(nonce=f"nonce-number-{number:04}", model=model), at=AT + timedelta(hours=number))
+    before = actions(ledger)
+    again = ledger.devices.register(proven(nonce="nonce-number-0001", model="old"), at=AT + timedelta(hours=9))
+    assert again.registration.facts.model == "new"
+    long_ago = ledger.devices.register(proven(nonce="nonce-long-purged", model="old"), at=AT + timedelta(hours=9))
+    assert long_ago.registration.facts.model == "new"
+    assert actions(ledger) == before
+
+
 def test_an_owner_is_recorded_once_with_its_tenant(ledger: Ledger) -> None:
     assert ledger.ownerships.record(voucher()) == voucher()
     assert ledger.ownerships.record(voucher()) == voucher()
