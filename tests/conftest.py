@@ -90,7 +90,7 @@ def lab_up(state: Path, *options: str) -> RunningLab:
 
 def lab_down(state: Path) -> None:
     """End the lab of this state folder."""
-    subprocess.run([*EDGE, "lab", "down", "--state", str(state)], capture_output=True, check=True)
+    process.stop(Layout(state))
 
 
 @pytest.fixture(scope="session")
