@@ -27,7 +27,7 @@ down: $(READY)
 # The long files first, and one process more than two cores: tests of processes wait most of the time.
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit --quiet
-	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # Large bursts, with workers killed: minutes, and the numbers of docs/measurements.md.
 soak: $(READY)
