@@ -24,10 +24,10 @@ up: $(READY)
 down: $(READY)
 	$(BIN)/edge platform down
 
-# The long files first, and one process more than two cores: tests of processes wait most of the time.
+# One process more than two cores: tests of processes wait most of the time.
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit --quiet
-	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadfile
 
 # Large bursts, with workers killed: minutes, and the numbers of docs/measurements.md.
 soak: $(READY)

@@ -41,7 +41,7 @@ SETTINGS = {"EDGE_ARC_KEY_BITS": "2048", "EDGE_ARC_ANSWER_S": "15", "EDGE_GATEWA
     [
         pytest.param(200, None, 0, id="200-as-they-come"),
         pytest.param(200, None, 4, id="200-with-workers-killed"),
-        pytest.param(500, 5.0, 0, id="500-at-5-a-second-and-slow-puts"),
+        pytest.param(500, 2.5, 0, id="500-at-a-set-rate-and-slow-puts"),
     ],
 )
 def test_a_large_burst_ends_well(devices: int, rate: float | None, kills: int, tmp_path: Path) -> None:
