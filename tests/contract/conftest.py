@@ -1,4 +1,6 @@
-"""Databases for the ledger's tests: SQLite always; PostgreSQL when one is named, or can be started here."""
+"""What several contract tests use: databases for the ledger (SQLite always, PostgreSQL when one is named or can be
+started here), and API servers of lab sites.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from edge.ledger import Ledger
 from edge.processes import free_port
+from tests.contract.lab_kube_site import Host, Site, running_host
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -116,3 +119,17 @@ def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
     """An open, empty ledger."""
     with Ledger.open(ledger_url, now=clock) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A port on which API servers of lab sites answer."""
+    with running_host() as running:
+        yield running
+
+
+@pytest.fixture
+def site(host: Host) -> Iterator[Site]:
+    """One lab site's API server, fresh for each test."""
+    with host.fresh_site() as running:
+        yield running

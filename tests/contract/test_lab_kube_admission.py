@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.lab_kube_site import CM, PODS, Host, Site, config_map, pod, running_host
+from tests.contract.lab_kube_site import CM, PODS, Site, config_map, pod
 
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
 SERVICES = "/api/v1/namespaces/default/services"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
-
-
-@pytest.fixture
-def site(host: Host) -> Iterator[Site]:
-    with host.fresh_site() as running:
-        yield running
 
 
 def _quota(site: Site, **hard: str) -> None:

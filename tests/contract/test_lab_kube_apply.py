@@ -22,16 +22,9 @@ from tests.contract.lab_kube_site import (
     Site,
     config_map,
     deployment,
-    running_host,
     widget,
     widget_crd,
 )
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,9 @@ import pytest
 from kubernetes import client
 from kubernetes.dynamic import DynamicClient
 
-from tests.contract.lab_kube_site import CRDS, WIDGETS, Host, Site, running_host, widget, widget_crd
+from tests.contract.lab_kube_site import CRDS, WIDGETS, Host, Site, widget, widget_crd
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
 
 
 @pytest.fixture

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from tests.contract.lab_kube_site import CM, PODS, Host, Site, config_map, pod, running_host
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
-
-
-@pytest.fixture
-def site(host: Host) -> Iterator[Site]:
-    with host.fresh_site() as running:
-        yield running
+from tests.contract.lab_kube_site import CM, PODS, Site, config_map, pod
 
 
 def _family(site: Site, *, blocking: bool = False) -> None:

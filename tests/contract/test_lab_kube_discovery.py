@@ -11,15 +11,9 @@ from kubernetes.dynamic import DynamicClient
 
 from edge.lab.kube.resources import builtin, builtin_types
 from edge.lab.kube.store import SiteStore
-from tests.contract.lab_kube_site import CM, Host, Site, config_map, running_host
+from tests.contract.lab_kube_site import CM, Host, Site, config_map
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,6 @@ from tests.contract.lab_kube_site import (
     config_map,
     deployment,
     pod,
-    running_host,
     widget,
     widget_crd,
 )
@@ -57,12 +56,6 @@ PLACES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "eviction": (f"{PODS}/hostile/eviction", {"metadata": {"name": "x"}, "deleteOptions": {"gracePeriodSeconds": 1}}),
 }
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
 
 
 @pytest.fixture

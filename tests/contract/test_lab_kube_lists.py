@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
 from kubernetes.watch import Watch
 
-from tests.contract.lab_kube_site import CM, PODS, Host, Site, config_map, pod, running_host
+from tests.contract.lab_kube_site import CM, PODS, Site, config_map, pod
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
-
-
-@pytest.fixture
-def site(host: Host) -> Iterator[Site]:
-    with host.fresh_site() as running:
-        yield running
 
 
 def _labelled(site: Site) -> None:

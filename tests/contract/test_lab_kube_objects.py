@@ -8,13 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.contract.lab_kube_site import CM, DEPLOYMENTS, PODS, Host, Site, config_map, deployment, pod, running_host
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
+from tests.contract.lab_kube_site import CM, DEPLOYMENTS, PODS, Host, Site, config_map, deployment, pod
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.lab_kube_site import CM, DEPLOYMENTS, PODS, Host, Site, config_map, deployment, pod, running_host
+from tests.contract.lab_kube_site import CM, DEPLOYMENTS, PODS, Site, config_map, deployment, pod
 
 NAMESPACE = "/api/v1/namespaces/default"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 PRIVILEGED = [{"name": "main", "image": "app:1", "securityContext": {"privileged": True}}]
 ACCOUNT = "system:serviceaccount:default:worker"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
-
-
-@pytest.fixture
-def site(host: Host) -> Iterator[Site]:
-    with host.fresh_site() as running:
-        yield running
 
 
 def _level(site: Site, **levels: str) -> None:

@@ -20,7 +20,6 @@ from tests.contract.lab_kube_site import (
     config_map,
     deployment,
     pod,
-    running_host,
     widget,
     widget_crd,
 )
@@ -31,12 +30,6 @@ JOBS = "/apis/batch/v1/namespaces/default/jobs"
 BUDGETS = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from kubernetes import client
 
-from tests.contract.lab_kube_site import CM, VIEWER, Host, Site, config_map, running_host
+from tests.contract.lab_kube_site import CM, VIEWER, Site, config_map
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 REVIEWS = "/apis/authorization.k8s.io/v1"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Host]:
-    with running_host() as running:
-        yield running
-
-
-@pytest.fixture
-def site(host: Host) -> Iterator[Site]:
-    with host.fresh_site() as running:
-        yield running
 
 
 def test_an_unknown_token_is_401(site: Site) -> None:
