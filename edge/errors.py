@@ -19,6 +19,10 @@
         ConnectRefused           the decision table of Arc connect says no
         OperationFailed          a long-running operation ended in failure
         BaselineUnproven         a site allows what its baseline forbids, or the other way round
+        FencedOff                another run has the site by now: this one may not write to it any more
+        PolicyViolated           rendered objects break a policy rule that nobody waived
+        SiteUnfit                a site lacks what the stamp needs: kinds, controllers, architecture, room
+        Surprising               a site changed in ways that nobody expected: a person must look at the difference first
         ChainBroken              the audit trail was edited, shortened or reordered
         LedgerMismatch           the ledger holds something else under the same key
 
@@ -177,6 +181,30 @@ class BaselineUnproven(Permanent):
     """A site allows what its baseline forbids, or refuses what it allows. `probes` says which, and how."""
 
     code = "baseline-unproven"
+
+
+class FencedOff(Permanent):
+    """Another run has taken over the site: what this one still wants to write there is refused. Nothing was written."""
+
+    code = "fenced-off"
+
+
+class PolicyViolated(Permanent):
+    """Rendered objects break rules that nobody waived; `reason` has the rules' codes."""
+
+    code = "policy-violated"
+
+
+class SiteUnfit(Permanent):
+    """The site lacks what the stamp needs; `reason` says which check found it."""
+
+    code = "site-unfit"
+
+
+class Surprising(Permanent):
+    """The site differs from what is on record in ways that nobody expected. Nothing was changed."""
+
+    code = "surprising"
 
 
 class ChainBroken(Permanent):

@@ -13,7 +13,7 @@ from edge.ledger import Ledger
 from edge.model.outcome import Outcome, Status
 from edge.model.rollout import RolloutPlan, RolloutState, Wave, WaveVerdict
 from edge.model.site import Site
-from edge.policy.rollout import finish_state, judge_wave
+from edge.policy.rollout import count_of, finish_state, judge_wave
 
 
 class WavesJob:
@@ -26,7 +26,7 @@ class WavesJob:
         self.plan = plan
         self.ledger = ledger
         self.credentials = credentials
-        self.slots = threading.BoundedSemaphore(plan.strategy.concurrency)
+        self.slots = threading.BoundedSemaphore(max(1, count_of(plan.strategy.concurrency, len(plan.waves[0].sites))))
 
     def outcomes(self) -> dict[str, Outcome]:
         """How the sites that have ended did, from the ledger: this run's and earlier ones'."""

@@ -19,6 +19,10 @@ class Status(StrEnum):
     """A device was refused; no later step ran."""
     HELD = "held"
     """The work stopped before this site was reached; nothing was changed there."""
+    SKIPPED = "skipped"
+    """Left alone by a rule that the cause names; nothing was changed there."""
+    ROLLED_BACK = "rolled-back"
+    """It was changed, and taken back to what it was before."""
 
 
 class Cause(Value):

@@ -61,7 +61,7 @@ def cut_waves(sites: Sequence[Site], strategy: Strategy) -> tuple[Wave, ...]:
     canary = sorted(sites, key=lambda site: (site.when_offline is OfflinePolicy.EXPECTED, site.name))
     cuts = [[site.name for site in canary[: count_of(strategy.canary, len(sites))]]]
     rest = [name for name in rest if name not in set(cuts[0])]
-    for size in (*strategy.waves, "100%"):
+    for size in (*(wave.size for wave in strategy.waves), "100%"):
         taken = count_of(size, len(sites))
         cuts.append(rest[:taken])
         rest = rest[taken:]
