@@ -39,7 +39,7 @@ SETTINGS = {
     "EDGE_CLAIM_S": "6",
     "EDGE_GATEWAY_RESEND_AFTER_S": "6",
 }
-WITHIN_S = 150.0
+WITHIN_S = 270.0
 
 
 class World:
