@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
-from edge.model.rollout import RolloutState, Strategy, Wave, WaveVerdict
+from edge.model.order import Blocks, RolloutOrder
+from edge.model.rollout import Strategy
 from edge.model.site import SiteSelector
-from edge.policy.groups import in_groups
-from edge.policy.rollout import remaining
-from tasks.report import RolloutReport
-from tasks.rollout import RolloutJob, open_rollout, stamp_sites
+from flows.carrying_out import MAX_THREADS, carry_out
+from tasks.rollout import open_rollout
 from tasks.runner import threads
-from tasks.waves import close_rollout, judge
-
-MAX_THREADS = 128
 
 
 @flow(name="roll-out-stamp", task_runner=threads(MAX_THREADS), persist_result=False)
@@ -26,37 +21,32 @@ def roll_out_stamp(
     sites: SiteSelector = SiteSelector(),
     parameters: dict[str, str] | None = None,
     strategy: Strategy = Strategy(),
+    allow_downgrade: bool = False,
+    patience_s: float = 120.0,
     ledger: str = "default",
     credentials: str = "default",
+    secrets: str = "default",
 ) -> State[Any]:
     """Put a stamp on a cohort of sites, in waves.
 
     Started again with the same stamp, sites and parameters after it was killed, it goes on where it was.
 
     Args:
-        stamp: A shipped stamp's name, a folder that the worker can read, or `name@version` from the ledger.
+        stamp: A shipped stamp's name, a folder that the worker can read, an artifact (`oci://`, `git+https://`), or
+            `name@version` from the ledger.
         sites: Which sites; empty means all.
-        parameters: Values of the stamp's parameters, the same for all sites.
-        strategy: Canary, wave sizes, failure budget, concurrency and deadline.
+        parameters: Values of the stamp's parameters, the same for all sites; a secret's value is a reference.
+        strategy: Waves, budgets, windows, approvals, concurrency, deadlines, how many runs share a wave.
+        allow_downgrade: Whether sites may get an older version than they have.
+        patience_s: How long the run itself waits for a window, a soak or a person, in seconds; then it ends, and the
+            scheduled `tend-rollouts` takes the rollout up again when its time has come.
         ledger: Name of the ledger block.
         credentials: Name of the site credentials block.
+        secrets: Name of the secret source block.
     """
-    log = get_run_logger()
-    blocks = {"ledger": ledger, "credentials": credentials}
-    with open_rollout(stamp, sites, parameters or {}, strategy, blocks) as job:
-        report = RolloutReport(job)
-        log.info("Rollout %s: %d sites in %d waves", job.plan.rollout_id, report.total, len(job.plan.waves))
-        for wave in job.plan.waves:
-            _roll_out_wave(job, wave, report)
-            if judge(job, wave) is WaveVerdict.STOP:
-                log.error("Wave %s broke its failure budget: the sites after it are held", wave.name)
-                break
-        state = close_rollout(job)
-        said = report.publish(state)
-    return Failed(message=said) if state is RolloutState.STOPPED else Completed(message=said)
-
-
-def _roll_out_wave(job: RolloutJob, wave: Wave, report: RolloutReport) -> None:
-    """One task run per site, or per group in a large wave; sites that ended in an earlier run are left alone."""
-    todo = remaining(wave, job.outcomes())
-    report.follow(wave, [stamp_sites.submit(job, group) for group in in_groups(todo.sites)])
+    blocks = Blocks(ledger=ledger, credentials=credentials, secrets=secrets)
+    order = RolloutOrder(
+        stamp=stamp, sites=sites, parameters=parameters or {}, strategy=strategy, allow_downgrade=allow_downgrade
+    )
+    with open_rollout(order, blocks) as job:
+        return carry_out(job, patience_s=patience_s, blocks=blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -9,14 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from edge.model.firmware import UpdateOrder
-from edge.model.rollout import RolloutState, Strategy, Wave, WaveVerdict
+from edge.model.rollout import RolloutState, Strategy
 from edge.model.site import SiteSelector
-from edge.policy.groups import in_groups
-from edge.policy.rollout import remaining
-from tasks.firmware import UpdateJob, open_update, update_sites
+from tasks.driving import Acts, drive
+from tasks.firmware import open_update, update_sites
+from tasks.holding import free_dead_sites, holding, rollout_lease
 from tasks.report import RolloutReport, tally
 from tasks.runner import threads
-from tasks.waves import close_rollout, judge
 
 MAX_THREADS = 128
 
@@ -47,18 +47,9 @@ def update_devices(
         log.info("%s %s: %d devices are due, refused: %s", order.component, order.version, len(candidates.due), refused)
         if job is None:
             return Completed(message=f"nothing to do; refused: {refused}")
-        report = RolloutReport(job)
-        for wave in job.plan.waves:
-            _update_wave(job, wave, report)
-            if judge(job, wave) is WaveVerdict.STOP:
-                log.error("Wave %s broke its failure budget: the devices after it are held", wave.name)
-                break
-        state = close_rollout(job)
-        said = f"{report.publish(state)}; refused: {refused}"
+        with holding(job, rollout_lease(job.plan.rollout_id)):
+            free_dead_sites(job)
+            report = RolloutReport(job)
+            state = drive(job, Acts(work=partial(update_sites.submit, job)), report)
+        said = f"{report.publish(state)}; refused: {refused}" if state else "waiting"
     return Failed(message=said) if state is RolloutState.STOPPED else Completed(message=said)
-
-
-def _update_wave(job: UpdateJob, wave: Wave, report: RolloutReport) -> None:
-    """One task run per site, or per group in a large wave; devices that ended in an earlier run are left alone."""
-    todo = remaining(wave, job.outcomes())
-    report.follow(wave, [update_sites.submit(job, group) for group in in_groups(todo.sites)])

@@ -29,7 +29,7 @@ from edge.model.firmware import (
     UpdateVerdict,
 )
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import Rollout, RolloutPlan, RolloutState, Strategy
+from edge.model.rollout import ENDED, Rollout, RolloutPlan, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.step import Detail, StepKey, StepRecord
 from edge.policy.firmware import (
@@ -48,8 +48,8 @@ from edge.policy.firmware import (
 )
 from edge.policy.rollout import offline_status
 from edge.policy.site import select_sites
+from tasks.applying import apply_objects
 from tasks.retry import DELAY_S, RETRIES, only_transient
-from tasks.rollout import apply_objects
 from tasks.waves import WavesJob, work_through
 
 ORDER, VERDICT = "order", "verdict"
@@ -64,8 +64,15 @@ _REMEDIES = {
 class UpdateJob(WavesJob):
     """One run of an update in this process."""
 
-    def __init__(self, plan: RolloutPlan, order: UpdateOrder, ledger: Ledger, credentials: SiteCredentials) -> None:
-        super().__init__(plan, ledger, credentials)
+    def __init__(
+        self,
+        plan: RolloutPlan,
+        order: UpdateOrder,
+        ledger: Ledger,
+        credentials: SiteCredentials,
+        claim_s: float = 100.0,
+    ) -> None:
+        super().__init__(plan, ledger, credentials, claim_s=claim_s)
         self.order = order
 
     def work(self, device_id: str) -> str:
@@ -105,7 +112,8 @@ def open_update(
     `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
     """
     check_times(order, strategy)
-    with load(EdgeLedger, blocks["ledger"]).client() as ledger:
+    block = load(EdgeLedger, blocks["ledger"])
+    with block.client() as ledger:
         candidates = Candidates(ledger, order, sites)
         begun = unfinished_update(ledger, order, sites)
         plan = begun.plan if begun else _plan(ledger, order, candidates.due, strategy)
@@ -113,18 +121,19 @@ def open_update(
             yield None, candidates
             return
         ledger.rollouts.start(plan)
-        yield UpdateJob(plan, order, ledger, load(SiteCredentials, blocks["credentials"])), candidates
+        credentials = load(SiteCredentials, blocks["credentials"])
+        yield UpdateJob(plan, order, ledger, credentials, block.claim_s), candidates
 
 
 def unfinished_update(ledger: Ledger, order: UpdateOrder, selector: SiteSelector) -> Rollout | None:
-    """The latest update by the same order, to some of these sites, that is still running.
+    """The latest update by the same order, to some of these sites, that has not ended.
 
     Its sites are more than those that are due now: some have the version already.
     """
     wanted, selected = digest_of(order), {site.name for site in select_sites(ledger.sites.list(), selector)}
     for rollout in ledger.rollouts.list():
         cohort = {site for wave in rollout.plan.waves for site in wave.sites}
-        if rollout.state is RolloutState.RUNNING and rollout.plan.digest == wanted and cohort <= selected:
+        if rollout.state not in ENDED and rollout.plan.digest == wanted and cohort <= selected:
             return rollout
     return None
 

@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from prefect.futures import PrefectFuture, as_completed
 
 from edge.model.outcome import Outcome, Status
-from edge.model.rollout import RolloutState, Wave
+from edge.model.rollout import RolloutState
 from edge.policy.bulk import summary_markdown
 from tasks.waves import WavesJob
 
@@ -60,13 +60,13 @@ class RolloutReport:
         self.progress = Progress(f"rollout {job.plan.stamp} {job.plan.version}", self.total)
         self._log = get_run_logger()
 
-    def follow(self, wave: Wave, futures: Sequence[PrefectFuture[Any]]) -> None:
-        """Wait for the wave's tasks and show how far they are. Raises what a task raised: that is a defect."""
+    def follow(self, what: str, futures: Sequence[PrefectFuture[Any]]) -> None:
+        """Wait for these tasks and show how far they are. Raises what a task raised: that is a defect."""
         for future in as_completed(list(futures)):
             future.result()
             if self.progress.is_due:
                 self.progress.show(self._done())
-        self._log.info("Wave %s is through: %d of %d sites have ended", wave.name, self._done(), self.total)
+        self._log.info("Through with %s: %d of %d sites have ended", what, self._done(), self.total)
 
     def _done(self) -> int:
         tally = self.job.ledger.rollouts.tally(self.job.plan.rollout_id)

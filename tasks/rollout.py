@@ -1,154 +1,167 @@
-"""The acts of a rollout: put a stamp on a site, and see that it works. The ledger remembers each site's steps."""
+"""Opens a stamp's rollout: plans it anew, or takes up one that has not ended."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from time import monotonic
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from datetime import UTC, datetime
 
 from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
-from edge.clients.files import find_stamp, read_stamp_folder
-from edge.clients.kubernetes import SiteClient
-from edge.errors import EdgeError, InvalidInput, SiteSilent, SiteUnreachable
+from blocks.secrets import SecretSource
+from edge.clients.stamp_artifacts import read_stamp_source
+from edge.errors import InvalidInput
 from edge.ledger import Ledger
-from edge.model.kube import KubeObject
-from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import RolloutPlan, Strategy
+from edge.model.order import Blocks, RolloutOrder
+from edge.model.rollout import Act, NextAct, OnMeeting, Rollout, RolloutPlan
 from edge.model.site import Site, SiteSelector
 from edge.model.stamp import Stamp
-from edge.model.step import Detail, StepKey
-from edge.policy.apply_order import phases
-from edge.policy.health import health_of
-from edge.policy.parameters import site_parameters
-from edge.policy.render import render
-from edge.policy.rollout import offline_status, plan_rollout
+from edge.model.step import StepKey
+from edge.policy.rollout import plan_rollout
 from edge.policy.site import select_sites
 from edge.policy.stamp import parse_stamp
+from edge.policy.strategy import check_strategy
+from edge.policy.versions import refuse_downgrade
 from edge.settings import Settings
-from tasks.retry import DELAY_S, RETRIES, only_transient
-from tasks.waves import WavesJob, work_through
-
-APPLY, HEALTH = "apply", "health"
-
-SERVED_WITHIN_S = 30.0
-"""How long a custom resource definition may take until its objects are served."""
+from tasks.rendering import Renderer
+from tasks.waves import WavesJob
 
 
 class RolloutJob(WavesJob):
     """One run of a stamp's rollout in this process."""
 
-    def __init__(self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, credentials: SiteCredentials) -> None:
-        super().__init__(plan, ledger, credentials)
+    def __init__(self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, opened: Opened, *, share: int = 1) -> None:
+        super().__init__(plan, ledger, opened.credentials, claim_s=opened.claim_s, share=share)
         self.stamp = stamp
+        self.renderer = Renderer(stamp, opened.secrets)
+        self._is_alone = False
+
+    def next_act(self) -> NextAct:
+        """What comes next. No site is begun while an earlier rollout still has some of the sites."""
+        act = super().next_act()
+        if self._is_alone or act.act not in (Act.WORK, Act.PRECACHE, Act.ASK):
+            return act
+        other = met(self)
+        self._is_alone = not other
+        return NextAct(act=Act.WAIT, why=f"rollout {other} still has some of these sites") if other else act
 
     def key(self, site: str, step: str) -> StepKey:
         """The step's key, the same on every try."""
         return StepKey(work=f"rollout:{self.plan.rollout_id}", subject=site, step=step)
 
 
+class Opened:
+    """The blocks, loaded. A plain class, so that Prefect does not look into it."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.ledger_block = load(EdgeLedger, blocks.ledger)
+        self.credentials = load(SiteCredentials, blocks.credentials)
+        self.secrets = load(SecretSource, blocks.secrets)
+        self.claim_s = self.ledger_block.claim_s
+
+
 @contextmanager
-def open_rollout(
-    stamp: str,
-    sites: SiteSelector,
-    parameters: Mapping[str, str],
-    strategy: Strategy,
-    blocks: Mapping[str, str],
-) -> Iterator[RolloutJob]:
+def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
     """Plan the rollout, or go on with the unfinished one of the same stamp, content, sites and parameters.
 
-    `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
+    Raises InvalidInput before anything is changed.
     """
-    with load(EdgeLedger, blocks["ledger"]).client() as ledger:
-        found = _find(ledger, stamp)
-        cohort = select_sites(ledger.sites.list(), sites)
-        if not cohort:
-            raise InvalidInput("No site matches", field="sites", value=sites.model_dump_json(exclude_defaults=True))
-        ledger.stamps.record(found)
-        plan = _resume(ledger, found, cohort, parameters) or _plan(ledger, found, cohort, parameters, strategy)
+    opened = Opened(blocks)
+    with opened.ledger_block.client() as ledger:
+        stamp = find_stamp(ledger, order.stamp)
+        cohort = find_cohort(ledger, order.sites)
+        ledger.stamps.record(stamp)
+        plan = begun_plan(ledger, stamp, cohort, order) or new_plan(ledger, stamp, cohort, order)
+        job = RolloutJob(plan, stamp, ledger, opened)
+        check_values(job.renderer, cohort, order)
         ledger.rollouts.start(plan)
-        yield RolloutJob(plan, found, ledger, load(SiteCredentials, blocks["credentials"]))
+        yield job
 
 
-def _find(ledger: Ledger, stamp: str) -> Stamp:
-    """`name@version` is what the ledger has recorded; anything else is a folder, or the name of one."""
+@contextmanager
+def open_begun(rollout_id: str, blocks: Blocks, *, share: int = 1) -> Iterator[RolloutJob]:
+    """A rollout that was begun before. Raises NotFound."""
+    opened = Opened(blocks)
+    with opened.ledger_block.client() as ledger:
+        plan = ledger.rollouts.get(rollout_id).plan
+        stamp = ledger.stamps.get(plan.stamp, plan.version)
+        yield RolloutJob(plan, stamp, ledger, opened, share=share)
+
+
+def find_stamp(ledger: Ledger, stamp: str) -> Stamp:
+    """`name@version` is what the ledger has recorded; anything else is a folder, an artifact, or the name of one."""
     name, at, version = stamp.partition("@")
-    if at:
+    if at and "/" not in stamp and ":" not in stamp:
         return ledger.stamps.get(name, version)
-    return parse_stamp(read_stamp_folder(find_stamp(stamp, Settings().stamp_folders)))
+    return parse_stamp(read_stamp_source(stamp, Settings().stamp_folders))
 
 
-def _resume(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str]) -> RolloutPlan | None:
+def find_cohort(ledger: Ledger, selector: SiteSelector) -> tuple[Site, ...]:
+    """The sites that are meant. Raises InvalidInput when there are none, or a name is not known."""
+    known = ledger.sites.list()
+    unknown = set(selector.names) - {site.name for site in known}
+    if unknown:
+        remedy = "See `edge site list`"
+        raise InvalidInput("No such site", remedy=remedy, field="sites.names", value=", ".join(sorted(unknown)))
+    cohort = select_sites(known, selector)
+    if not cohort:
+        raise InvalidInput("No site matches", field="sites", value=selector.model_dump_json(exclude_defaults=True))
+    return tuple(cohort)
+
+
+def begun_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> RolloutPlan | None:
+    """The plan of the unfinished rollout that goes on instead of a new one."""
     names = tuple(site.name for site in cohort)
     begun = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, names)
-    if begun is None or begun.plan.parameters != dict(parameters):
+    if begun is None or begun.plan.parameters != dict(order.parameters):
         return None
     return begun.plan
 
 
-def _plan(
-    ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], parameters: Mapping[str, str], strategy: Strategy
-) -> RolloutPlan:
-    for site in cohort:
-        render(stamp, site_parameters(site, parameters))
+def new_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> RolloutPlan:
+    """A plan that is checked against the cohort, the fleet's other rollouts, and what the sites have."""
+    check_strategy(order.strategy, cohort, datetime.now(UTC))
+    refuse_older(ledger, stamp, cohort, order)
     attempt = 1 + ledger.rollouts.count(stamp.name, stamp.version)
-    return plan_rollout(stamp, cohort, strategy, parameters, attempt)
+    plan = plan_rollout(stamp, cohort, order.strategy, order.parameters, attempt)
+    if order.strategy.on_meeting is OnMeeting.REFUSE:
+        _refuse_meeting(ledger, plan, cohort)
+    return plan.model_copy(update={"selector": order.sites})
 
 
-@task(
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=DELAY_S,
-    retry_condition_fn=only_transient,
-    task_run_name="stamp {sites[0]}",
-)
-def stamp_sites(job: RolloutJob, sites: tuple[str, ...]) -> int:
-    """Put the stamp on each of these sites that has not ended yet; see `work_through`."""
-    return work_through(job, sites, partial(stamp_site, job))
+def check_values(renderer: Renderer, cohort: Sequence[Site], order: RolloutOrder) -> None:
+    """Render for every site, so that a value that fits one site and not another is found before anything changes."""
+    for site in cohort:
+        renderer.shown(site, order.parameters)
 
 
-def stamp_site(job: RolloutJob, site: Site) -> Outcome:
-    """Apply the stamp's objects to one site and wait until they work. A failure is an outcome, not an exception."""
-    started = monotonic()
-    ended = partial(Outcome, subject=site.name)
-    try:
-        objects = render(job.stamp, site_parameters(site, job.plan.parameters))
-        with job.credentials.client(site.name) as client:
-            answers: list[KubeObject] = []
-            job.ledger.steps.once(job.key(site.name, APPLY), partial(apply_objects, client, objects, answers))
-            within_s = job.plan.strategy.site_deadline_s - (monotonic() - started)
-            job.ledger.steps.once(
-                job.key(site.name, HEALTH), partial(await_health, client, answers or objects, within_s)
-            )
-    except (SiteUnreachable, SiteSilent) as away:
-        status = offline_status(away, site.when_offline)
-        return ended(status=status, cause=Cause.of(away), seconds=monotonic() - started)
-    except EdgeError as error:
-        return ended(status=Status.FAILED, cause=Cause.of(error), seconds=monotonic() - started)
-    return ended(status=Status.SUCCEEDED, seconds=monotonic() - started)
+def refuse_older(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> None:
+    """Raises InvalidInput when a site has a newer version, and going back was not asked for."""
+    if order.allow_downgrade:
+        return
+    has = {placed.site: placed.version for placed in ledger.placements.of_stamp(stamp.name)}
+    for site in cohort:
+        if site.name in has:
+            refuse_downgrade(has[site.name], stamp.version, site=site.name, stamp=stamp.name)
 
 
-def apply_objects(client: SiteClient, objects: Sequence[KubeObject], answers: list[KubeObject]) -> Detail:
-    """Apply in phases: a custom resource definition is served before its objects come. The site's answers are added."""
-    for phase in phases(objects):
-        applied = [client.apply(obj) for obj in phase]
-        answers.extend(applied)
-        definitions = [obj for obj in applied if obj["kind"] == "CustomResourceDefinition"]
-        if definitions:
-            client.wait_for(definitions, health_of, within_s=SERVED_WITHIN_S)
-    return {"objects": len(objects)}
+def _refuse_meeting(ledger: Ledger, plan: RolloutPlan, cohort: Sequence[Site]) -> None:
+    active = ledger.rollouts.active_on([site.name for site in cohort], but=plan.rollout_id)
+    if active:
+        site, other = next(iter(active.items()))
+        remedy = "Wait for its end, or cancel it"
+        raise InvalidInput("Another rollout has this site", remedy=remedy, site=site, rollout=other, sites=len(active))
 
 
-def await_health(client: SiteClient, objects: Sequence[KubeObject], within_s: float) -> Detail:
-    """Wait until every object is Current; what the site answered to an apply may show that it is already.
+def met(job: WavesJob) -> str:
+    """The id of a rollout that was begun before this one and still has some of its sites; empty when there is none."""
+    sites = [site for wave in job.plan.waves for site in wave.sites]
+    active = set(job.ledger.rollouts.active_on(sites, but=job.plan.rollout_id).values())
+    mine = job.ledger.rollouts.get(job.plan.rollout_id)
+    earlier = [other for other in map(job.ledger.rollouts.get, active) if _is_before(other, mine)]
+    return earlier[0].plan.rollout_id if earlier else ""
 
-    Raises NotYet in the end, OperationFailed when one has failed.
-    """
-    client.wait_for(objects, health_of, within_s=max(within_s, 1.0))
-    return {"objects": len(objects)}
+
+def _is_before(other: Rollout, mine: Rollout) -> bool:
+    return (other.started_at, other.plan.rollout_id) < (mine.started_at, mine.plan.rollout_id)

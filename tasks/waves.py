@@ -1,9 +1,12 @@
-"""What every rollout does, whatever it brings to its sites: a frozen plan, waves, a verdict after each, an end."""
+"""What every rollout does, whatever it brings to its sites: a frozen plan, one decision after the other, an end."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from uuid import uuid4
 
 from prefect import runtime
 
@@ -11,22 +14,42 @@ from blocks.credentials import SiteCredentials
 from edge.errors import NotYet, Transient
 from edge.ledger import Ledger
 from edge.model.outcome import Outcome, Status
-from edge.model.rollout import RolloutPlan, RolloutState, Wave, WaveVerdict
+from edge.model.rollout import Act, NextAct, RolloutFacts, RolloutPlan, Wave
 from edge.model.site import Site
-from edge.policy.rollout import count_of, finish_state, judge_wave
+from edge.policy.next_act import next_act
+from edge.policy.rollout import count_of
+
+LOOK_EVERY_S = 1.0
+"""How long a decision holds for the sites that are about to begin, in seconds."""
 
 
 class WavesJob:
     """One run of a rollout in this process: the frozen plan, and what is needed to carry it out.
 
     A plain class on purpose: Prefect looks into dataclasses and models that are passed to tasks, and this one is large.
+    `share` is how many runs carry out a wave together: each takes its part of the wave's concurrency.
     """
 
-    def __init__(self, plan: RolloutPlan, ledger: Ledger, credentials: SiteCredentials) -> None:
+    def __init__(
+        self,
+        plan: RolloutPlan,
+        ledger: Ledger,
+        credentials: SiteCredentials,
+        *,
+        claim_s: float = 100.0,
+        share: int = 1,
+    ) -> None:
         self.plan = plan
         self.ledger = ledger
         self.credentials = credentials
-        self.slots = threading.BoundedSemaphore(max(1, count_of(plan.strategy.concurrency, len(plan.waves[0].sites))))
+        self.holder = f"{runtime.flow_run.id}/{uuid4()}"
+        """A process's own: a run that Prefect starts again is another holder than its dead self."""
+        self.lasting = timedelta(seconds=claim_s)
+        self._slots = {wave.index: threading.BoundedSemaphore(_width(plan, wave, share)) for wave in plan.waves}
+        self._wave_of = {site: wave.index for wave in plan.waves for site in wave.sites}
+        self._guard = threading.Lock()
+        self._looked = float("-inf")
+        self._may_begin: frozenset[str] = frozenset()
 
     def outcomes(self) -> dict[str, Outcome]:
         """How the sites that have ended did, from the ledger: this run's and earlier ones'."""
@@ -37,9 +60,47 @@ class WavesJob:
             if row.status is not None
         }
 
+    def open_sites(self, sites: Sequence[str]) -> tuple[str, ...]:
+        """Those of `sites` that have not ended."""
+        ended = self.facts()[0].outcomes
+        return tuple(site for site in sites if site not in ended)
+
+    def facts(self) -> tuple[RolloutFacts, datetime]:
+        """What is known of the rollout, and when."""
+        now = datetime.now(UTC)
+        return self.ledger.rollouts.facts(self.plan.rollout_id, now=now), now
+
+    def next_act(self) -> NextAct:
+        """What the rollout does next, decided from the ledger."""
+        facts, now = self.facts()
+        return next_act(self.plan, facts, now)
+
+    def slot(self, site: str) -> threading.BoundedSemaphore:
+        """Held while the site is worked on."""
+        return self._slots[self._wave_of[site]]
+
+    def may_begin(self, site: str) -> bool:
+        """Whether the rollout still wants this site to be begun: nobody paused it, and no budget broke meanwhile."""
+        with self._guard:
+            if monotonic() - self._looked > LOOK_EVERY_S:
+                act = self.next_act()
+                self._may_begin = frozenset(act.sites) if act.act is Act.WORK else frozenset()
+                self._looked = monotonic()
+            return site in self._may_begin
+
+    def stop_looking(self) -> None:
+        """A site has failed: look before the next one is begun."""
+        with self._guard:
+            self._looked = float("-inf")
+
+
+def _width(plan: RolloutPlan, wave: Wave, share: int) -> int:
+    wanted = wave.concurrency or count_of(plan.strategy.concurrency, len(wave.sites))
+    return max(1, -(-wanted // share))
+
 
 def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outcome]) -> int:
-    """Inside a task: do the act on each of these sites that has not ended yet; answers how many were worked on.
+    """Inside a task: do the act on each of these sites that may begin; answers how many were worked on.
 
     How a site did is in the ledger. Sites that fail for a reason that may pass are tried again with the task, and only
     those. Raises Transient while there are such sites and tries left.
@@ -47,18 +108,26 @@ def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outc
     first_try = runtime.task_run.run_count <= 1
     todo = sites if first_try else tuple(site for site in sites if site not in job.outcomes())
     again: list[Outcome] = []
-    for outcome in (_in_a_slot(job, site, act) for site in todo):
+    done = 0
+    for outcome in (_in_a_slot(job, site, act, asks=first_try) for site in todo):
+        if outcome is None:
+            continue
+        done += 1
         if first_try and _may_pass(outcome):
             again.append(outcome)
-        else:
-            job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+            continue
+        job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+        if outcome.status is not Status.SUCCEEDED:
+            job.stop_looking()
     if again:
         raise _try_again(again)
-    return len(todo)
+    return done
 
 
-def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome]) -> Outcome:
-    with job.slots:
+def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome], *, asks: bool) -> Outcome | None:
+    with job.slot(name):
+        if asks and not job.may_begin(name):
+            return None
         job.ledger.rollouts.site_started(job.plan.rollout_id, name)
         return act(job.ledger.sites.get(name))
 
@@ -74,19 +143,3 @@ def _try_again(outcomes: Sequence[Outcome]) -> Transient:
     names = ", ".join(outcome.subject for outcome in outcomes)
     cause = outcomes[0].cause
     return Transient(f"Sites will be tried again: {cause.message if cause else ''}", sites=names)
-
-
-def judge(job: WavesJob, wave: Wave) -> WaveVerdict:
-    """Go on after this wave, or stop? Sites after a stop are held."""
-    outcomes = job.outcomes()
-    verdict = judge_wave(job.plan, wave, outcomes)
-    if verdict is WaveVerdict.STOP:
-        job.ledger.rollouts.hold_rest(job.plan.rollout_id)
-    return verdict
-
-
-def close_rollout(job: WavesJob) -> RolloutState:
-    """Write down how the rollout ended."""
-    state = finish_state(job.plan, job.outcomes())
-    job.ledger.rollouts.finish(job.plan.rollout_id, state)
-    return state

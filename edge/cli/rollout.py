@@ -10,10 +10,13 @@ from rich.table import Table
 
 from edge.cli.context import open_ledger
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, speaks, table
+from edge.cli.rollout_control import approve, cancel, pause, reject, resume, retry
 from edge.model.outcome import Status
 from edge.model.rollout import Rollout, RolloutState
 
 app = typer.Typer(help="Rollouts.")
+for word in (pause, resume, cancel, retry, approve, reject):
+    app.command()(word)
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")]
 RolloutIdArg = Annotated[str, typer.Argument(metavar="ROLLOUT", help="The rollout's id.")]

@@ -157,6 +157,8 @@ class Strategy(Value):
     joiners: Joiners = Joiners.IGNORE
     on_meeting: OnMeeting = OnMeeting.WAIT
     catch_up: CatchUpRule = CatchUpRule()
+    runs: int = Field(default=1, ge=1, le=64)
+    """How many runs on the work pool share a wave; more workers then mean more width."""
     force: tuple[SiteName, ...] = ()
     """Sites on which this version is tried though it failed there before."""
 

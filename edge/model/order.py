@@ -1,0 +1,25 @@
+"""What somebody wants rolled out, before it is planned, and what it is carried out with."""
+
+from __future__ import annotations
+
+from edge.model.base import Value
+from edge.model.rollout import Strategy
+from edge.model.site import SiteSelector
+
+
+class Blocks(Value):
+    """Names of the blocks that a rollout works with."""
+
+    ledger: str = "default"
+    credentials: str = "default"
+    secrets: str = "default"
+
+
+class RolloutOrder(Value):
+    """A stamp on sites. `parameters` are the same for all sites; a secret's value is a reference."""
+
+    stamp: str
+    sites: SiteSelector = SiteSelector()
+    parameters: dict[str, str] = {}
+    strategy: Strategy = Strategy()
+    allow_downgrade: bool = False
