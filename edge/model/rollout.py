@@ -131,8 +131,8 @@ class Strategy(Value):
     The canary is a wave of its own in front with a budget of zero; with `canary: "0"` the waves say themselves which of
     them are canaries. `waves` come after it, a text means a size; what is left goes into one last wave.
     `failure_budget` is how many sites may fail over the whole rollout before it stops, `concurrency` how many are
-    worked on at once (a share is of the wave; at least one). `site_deadline_s` is how long one site may take from the first
-    request to healthy, in seconds.
+    worked on at once (a share is of the wave; at least one). `site_deadline_s` is how long one site may take from the
+    first request to healthy, in seconds.
     """
 
     canary: CountOrPercent = "1"
