@@ -19,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from edge.errors import (
     CredentialRejected,
     EdgeError,
+    FencedOff,
     InvalidInput,
     NotFound,
     NotYet,
@@ -30,6 +31,9 @@ from edge.errors import (
     Throttled,
     WriteConflict,
 )
+from edge.policy.fencing import POLICY_NAME
+
+_FENCE = f"ValidatingAdmissionPolicy '{POLICY_NAME}'"
 
 Where = Mapping[str, str]
 """Words for `EdgeError.where`: site, object, url."""
@@ -50,6 +54,12 @@ class PathUnknown(NotFound):
 def from_answer(code: int, body: bytes, headers: Mapping[str, str], where: Where) -> EdgeError:
     """The error that an answer with HTTP `code` (not 2xx) stands for."""
     status = _status_of(body)
+    if code in (403, 422) and _FENCE in str(status.get("message", "")):
+        return FencedOff(
+            "The site refuses this run's token: another run has taken the site over",
+            remedy="Nothing was written by this request; the other run goes on",
+            **where,
+        )
     message = _message(code, status, where)
     if code == 409:
         return _conflict(status, message, where)

@@ -14,7 +14,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +28,15 @@ from pydantic import Field
 from edge.clients import kube_errors
 from edge.clients.access import SiteAccess
 from edge.clients.retry import Retrier, RetryPolicy
-from edge.errors import InvalidInput, ServerFault, SiteSilent
+from edge.errors import InvalidInput, ServerFault, SiteSilent, WriteConflict
 from edge.model.base import Value
 
 _CONNECTIONS = 8
 _CHUNK = 65536
 _LONGEST_ANSWER = 256 * 1024 * 1024
 _FAULTS = (ApiException, urllib3.exceptions.HTTPError, OSError)
+
+Header = tuple[str, str]
 
 
 class Timeouts(Value):
@@ -82,6 +84,8 @@ class Transport:
         self._headers = {"User-Agent": "edge-platform", "Accept-Encoding": "gzip"}
         if access.token:
             self._headers["Authorization"] = f"Bearer {access.token.get_secret_value()}"
+        self._write_headers: tuple[Header, ...] = ()
+        self._before: Callable[[str], None] | None = None
         self._api = ApiClient(Configuration(host=self._server, proxy="", no_proxy="*", retries=False))
         self._api.rest_client.pool_manager = _pool(access)
 
@@ -89,15 +93,38 @@ class Transport:
         """The same connections, with each request made in this user's name."""
         other = copy.copy(self)
         other._headers = {**self._headers, "Impersonate-User": user}
+        other._write_headers = ()
+        return other
+
+    def guarded(self, write_headers: Sequence[Header], before: Callable[[str], None]) -> Transport:
+        """The same connections; writes carry these headers, and `before` gets each call's method and may raise."""
+        other = copy.copy(self)
+        other._write_headers, other._before = tuple(write_headers), before
         return other
 
     def send(self, call: Call) -> Answer:
         """The answer, tried again as the policy says. Raises one of ours for anything but a JSON object in 2xx."""
         return self._retrier.run(lambda: self.send_once(call))
 
+    def send_certain(self, call: Call) -> Answer:
+        """As `send`, but a conflict is raised at once: the same body would only meet it again."""
+
+        def attempt() -> Answer | WriteConflict:
+            try:
+                return self.send_once(call)
+            except WriteConflict as conflict:
+                return conflict
+
+        found = self._retrier.run(attempt)
+        if isinstance(found, WriteConflict):
+            raise found
+        return found
+
     def send_once(self, call: Call) -> Answer:
         """As `send`, without retries: for loops that come again anyway."""
         where = self._where(call)
+        if self._before is not None:
+            self._before(call.method)
         try:
             response = self._open(call, self._timeouts.read_s)
             body = self._whole(response, where)
@@ -133,9 +160,12 @@ class Transport:
         raise kube_errors.from_answer(response.status, body, response.headers, where)
 
     def _open(self, call: Call, read_s: float) -> urllib3.BaseHTTPResponse:
-        headers = {**self._headers, "Accept": call.accept}
+        headers = urllib3.HTTPHeaderDict({**self._headers, "Accept": call.accept})
         if call.content_type:
             headers["Content-Type"] = call.content_type
+        if call.method != "GET":
+            for name, text in self._write_headers:
+                headers.add(name, text)
         answer = self._api.call_api(
             call.method,
             self._server + call.path,

@@ -1,8 +1,9 @@
 """The platform's Kubernetes client: one `SiteClient` per site.
 
-Server-side apply is the only way to write, under one field manager, so a second apply changes nothing and drift can be
-told from what `managedFields` says is ours. All calls are idempotent and have time-outs; retries are in
-`edge.clients.retry`. Every error is one of `edge.errors` and names the site and the object.
+Stamps are written by server-side apply only, under one field manager, so a second apply changes nothing and drift can
+be told from what `managedFields` says is ours. `create`, `replace` and `set_managers` are for the lease and for going
+back to a snapshot, where a write must fail when somebody else was there first. All calls may be repeated and have
+time-outs; retries are in `edge.clients.retry`. Every error is one of `edge.errors` and names the site and the object.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -20,16 +22,19 @@ from edge.clients.http_date import moment
 from edge.clients.kube_discovery import Discovery, DiscoveryCache, Resource, SiteDiscovery
 from edge.clients.kube_errors import Gone, PathUnknown
 from edge.clients.kube_page import Page, read_page
-from edge.clients.kube_transport import Answer, Call, Timeouts, Transport
+from edge.clients.kube_transport import Answer, Call, Header, Timeouts, Transport
 from edge.clients.kube_wait import Judge, Poll, first_look, wait_until_current
 from edge.clients.kube_watch import WatchEvent, Watching
 from edge.clients.retry import RetryPolicy
 from edge.errors import InvalidInput, NotFound, NotYet, WriteConflict
+from edge.model.fence import Fence
 from edge.model.kube import KubeObject, ObjectHealth, ObjectRef
 
 FIELD_MANAGER = "edge-platform"
 
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON = "application/json"
 _PAGE = 500
 _RESTARTS = 3
 _DEFAULT_TIMEOUTS = Timeouts()
@@ -56,6 +61,7 @@ class SiteClient:
     ) -> None:
         self.site = site
         self.timeouts = timeouts
+        self.fence: Fence | None = None
         self._transport = Transport(access, site, timeouts, retry)
         self._discovery = SiteDiscovery(self._transport.send, DiscoveryCache() if cache is None else cache)
 
@@ -77,6 +83,16 @@ class SiteClient:
         """
         other = copy.copy(self)
         other._transport = self._transport.acting_as(user)
+        return other
+
+    def guarded(self, fence: Fence, headers: Sequence[Header], before: Callable[[str], None]) -> SiteClient:
+        """The same site over the same connections; each write carries `headers`, and `before` sees each call first.
+
+        `before` gets the method (GET, PATCH, ...) and may raise. Close the client that this was made from.
+        """
+        other = copy.copy(self)
+        other.fence = fence
+        other._transport = self._transport.guarded(headers, before)
         return other
 
     def version(self) -> dict[str, Any]:
@@ -111,19 +127,55 @@ class SiteClient:
 
     def try_create(self, obj: KubeObject) -> dict[str, Any]:
         """Create the object as a dry run: all is checked as for a real one, and nothing is kept."""
+        return self._post(obj, "&dryRun=All")
+
+    def create(self, obj: KubeObject) -> dict[str, Any]:
+        """The new object. WriteConflict when one of that name is there already."""
+        return self._post(obj, "")
+
+    def replace(self, obj: KubeObject, *, dry_run: bool = False) -> dict[str, Any]:
+        """Put the object in place of the one whose `resourceVersion` it has; WriteConflict when that has changed."""
         ref = ref_of(obj)
-        query = f"?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&dryRun=All"
-        body = orjson.loads(orjson.dumps(obj, default=_plain))
+        return self._send("PUT", ref, obj, _JSON, "&dryRun=All" if dry_run else "")
 
-        def post(resource: Resource) -> dict[str, Any]:
-            path = _collection_path(resource, ref) + query
-            return self._transport.send(Call("POST", path, body, content_type="application/json", about=str(ref))).json
+    def set_managers(self, live: KubeObject, managers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Say who owns which field, and change nothing else. WriteConflict when `live` is not the newest any more."""
+        meta = {"managedFields": list(managers), "resourceVersion": live["metadata"]["resourceVersion"]}
+        return self._send("PATCH", ref_of(live), {"metadata": meta}, _MERGE)
 
-        return self._on(ref.api_version, ref.kind, post)
+    def who_am_i(self) -> dict[str, Any]:
+        """`username` and `groups` that the server knows us under. NotFound where it does not say (before 1.28)."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        call = Call("POST", path, review, content_type=_JSON, about="SelfSubjectReview")
+        found: dict[str, Any] = (self._transport.send(call).json.get("status") or {}).get("userInfo") or {}
+        return found
 
     def get(self, ref: ObjectRef) -> dict[str, Any]:
         """The object. NotFound when it is absent or its kind is not served."""
         return self._get(ref, self._transport.send)
+
+    def read(self, ref: ObjectRef) -> tuple[dict[str, Any], datetime | None]:
+        """As `get`, with what the API server takes for the time, to the second (None when it does not say)."""
+
+        def fetch(resource: Resource) -> Answer:
+            return self._transport.send(Call("GET", _object_path(resource, ref), about=str(ref)))
+
+        found = self._on(ref.api_version, ref.kind, fetch)
+        return found.json, moment(found.date)
+
+    def look(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, dict[str, Any]]:
+        """Those of `refs` that are there. Many of one kind and namespace cost one list, others a request each."""
+        groups: dict[tuple[str, str, str], list[ObjectRef]] = {}
+        for ref in dict.fromkeys(refs):
+            groups.setdefault((ref.api_version, ref.kind, ref.namespace), []).append(ref)
+        found: dict[ObjectRef, dict[str, Any]] = {}
+        for group in groups.values():
+            try:
+                found.update(self._look(group, self._transport.send))
+            except NotFound:
+                continue
+        return found
 
     def list(
         self, api_version: str, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
@@ -155,14 +207,18 @@ class SiteClient:
         resource = self._discovery.certain(api_version, kind)
         return Watching(self._transport, resource, namespace, labels).events(within_s)
 
-    def delete(self, ref: ObjectRef, *, propagation: str = "Background", uid: str = "") -> bool:
+    def delete(
+        self, ref: ObjectRef, *, propagation: str = "Background", uid: str = "", resource_version: str = ""
+    ) -> bool:
         """Delete the object; whether it was there. With `uid`, only that very object: a namesake is left alone.
 
-        `propagation` is Background, Foreground or Orphan. Finalizers may keep the object for a while.
+        With `resource_version`, WriteConflict when the object was written since. `propagation` is Background,
+        Foreground or Orphan. Finalizers may keep the object for a while.
         """
         options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        asked = {"uid": uid, "resourceVersion": resource_version}
+        if uid or resource_version:
+            options["preconditions"] = {word: value for word, value in asked.items() if value}
 
         def remove(resource: Resource) -> bool:
             path = _object_path(resource, ref)
@@ -195,7 +251,8 @@ class SiteClient:
         site that does not answer is tried until the time is over. `on_progress` gets the health of all after each look.
         """
         known = first_look(what, judge)
-        return wait_until_current(known, judge, self._look, Poll(within_s, every_s, self.site), on_progress)
+        look = partial(self._look, send=self._transport.send_once)
+        return wait_until_current(known, judge, look, Poll(within_s, every_s, self.site), on_progress)
 
     def _on(self, api_version: str, kind: str, use: Callable[[Resource], T]) -> T:
         """Use a kind's path; when the server does not know the path, ask its own list and use what that says."""
@@ -207,6 +264,28 @@ class SiteClient:
             if known == resource:
                 raise
             return use(known)
+
+    def _post(self, obj: KubeObject, more: str) -> dict[str, Any]:
+        ref = ref_of(obj)
+        query = f"?fieldManager={FIELD_MANAGER}&fieldValidation=Strict{more}"
+        body = orjson.loads(orjson.dumps(obj, default=_plain))
+
+        def post(resource: Resource) -> dict[str, Any]:
+            path = _collection_path(resource, ref) + query
+            return self._transport.send_certain(Call("POST", path, body, content_type=_JSON, about=str(ref))).json
+
+        return self._on(ref.api_version, ref.kind, post)
+
+    def _send(self, method: str, ref: ObjectRef, obj: KubeObject, kind: str, more: str = "") -> dict[str, Any]:
+        query = f"?fieldManager={FIELD_MANAGER}{more}"
+        content = orjson.dumps(obj, default=_plain)
+        body = orjson.loads(content) if kind == _JSON else content
+
+        def put(resource: Resource) -> dict[str, Any]:
+            path = _object_path(resource, ref) + query
+            return self._transport.send_certain(Call(method, path, body, content_type=kind, about=str(ref))).json
+
+        return self._on(ref.api_version, ref.kind, put)
 
     def _get(self, ref: ObjectRef, send: Send) -> dict[str, Any]:
         def fetch(resource: Resource) -> dict[str, Any]:
@@ -232,19 +311,19 @@ class SiteClient:
 
         return self._on(*kind, fetch)
 
-    def _look(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, dict[str, Any]]:
+    def _look(self, refs: Sequence[ObjectRef], send: Send) -> dict[ObjectRef, dict[str, Any]]:
         """Those of `refs`, all of one kind and namespace, that are there. One request unless the namespace is full."""
         found: dict[ObjectRef, dict[str, Any]] = {}
         missing = list(refs)
         if len(refs) > 1:
             kind = (refs[0].api_version, refs[0].kind)
-            page = self._page(kind, refs[0].namespace, {"limit": str(_PAGE)}, self._transport.send_once)
+            page = self._page(kind, refs[0].namespace, {"limit": str(_PAGE)}, send)
             by_ref = {_ref_in(refs[0], item): item for item in page.items}
             found = {ref: by_ref[ref] for ref in refs if ref in by_ref}
             missing = [ref for ref in refs if ref not in by_ref] if page.token else []
         for ref in missing:
             try:
-                found[ref] = self._get(ref, self._transport.send_once)
+                found[ref] = self._get(ref, send)
             except NotFound:
                 continue
         return found
