@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
 from blocks.secrets import SecretSource
-from edge.clients.stamp_artifacts import read_stamp_source
-from edge.errors import InvalidInput
 from edge.ledger import Ledger
 from edge.model.order import Blocks, RolloutOrder
-from edge.model.rollout import Act, NextAct, OnMeeting, Rollout, RolloutPlan
-from edge.model.site import Site, SiteSelector
+from edge.model.rollout import Act, NextAct, Rollout, RolloutPlan
 from edge.model.stamp import Stamp
 from edge.model.step import StepKey
-from edge.policy.rollout import plan_rollout
-from edge.policy.site import select_sites
-from edge.policy.stamp import parse_stamp
-from edge.policy.strategy import check_strategy
-from edge.policy.versions import refuse_downgrade
-from edge.settings import Settings
+from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan
 from tasks.rendering import Renderer
 from tasks.waves import WavesJob
 
@@ -87,71 +78,6 @@ def open_begun(rollout_id: str, blocks: Blocks, *, share: int = 1) -> Iterator[R
         plan = ledger.rollouts.get(rollout_id).plan
         stamp = ledger.stamps.get(plan.stamp, plan.version)
         yield RolloutJob(plan, stamp, ledger, opened, share=share)
-
-
-def find_stamp(ledger: Ledger, stamp: str) -> Stamp:
-    """`name@version` is what the ledger has recorded; anything else is a folder, an artifact, or the name of one."""
-    name, at, version = stamp.partition("@")
-    if at and "/" not in stamp and ":" not in stamp:
-        return ledger.stamps.get(name, version)
-    return parse_stamp(read_stamp_source(stamp, Settings().stamp_folders))
-
-
-def find_cohort(ledger: Ledger, selector: SiteSelector) -> tuple[Site, ...]:
-    """The sites that are meant. Raises InvalidInput when there are none, or a name is not known."""
-    known = ledger.sites.list()
-    unknown = set(selector.names) - {site.name for site in known}
-    if unknown:
-        remedy = "See `edge site list`"
-        raise InvalidInput("No such site", remedy=remedy, field="sites.names", value=", ".join(sorted(unknown)))
-    cohort = select_sites(known, selector)
-    if not cohort:
-        raise InvalidInput("No site matches", field="sites", value=selector.model_dump_json(exclude_defaults=True))
-    return tuple(cohort)
-
-
-def begun_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> RolloutPlan | None:
-    """The plan of the unfinished rollout that goes on instead of a new one."""
-    names = tuple(site.name for site in cohort)
-    begun = ledger.rollouts.unfinished(stamp.name, stamp.version, stamp.digest, names)
-    if begun is None or begun.plan.parameters != dict(order.parameters):
-        return None
-    return begun.plan
-
-
-def new_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> RolloutPlan:
-    """A plan that is checked against the cohort, the fleet's other rollouts, and what the sites have."""
-    check_strategy(order.strategy, cohort, datetime.now(UTC))
-    refuse_older(ledger, stamp, cohort, order)
-    attempt = 1 + ledger.rollouts.count(stamp.name, stamp.version)
-    plan = plan_rollout(stamp, cohort, order.strategy, order.parameters, attempt)
-    if order.strategy.on_meeting is OnMeeting.REFUSE:
-        _refuse_meeting(ledger, plan, cohort)
-    return plan.model_copy(update={"selector": order.sites})
-
-
-def check_values(renderer: Renderer, cohort: Sequence[Site], order: RolloutOrder) -> None:
-    """Render for every site, so that a value that fits one site and not another is found before anything changes."""
-    for site in cohort:
-        renderer.shown(site, order.parameters)
-
-
-def refuse_older(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: RolloutOrder) -> None:
-    """Raises InvalidInput when a site has a newer version, and going back was not asked for."""
-    if order.allow_downgrade:
-        return
-    has = {placed.site: placed.version for placed in ledger.placements.of_stamp(stamp.name)}
-    for site in cohort:
-        if site.name in has:
-            refuse_downgrade(has[site.name], stamp.version, site=site.name, stamp=stamp.name)
-
-
-def _refuse_meeting(ledger: Ledger, plan: RolloutPlan, cohort: Sequence[Site]) -> None:
-    active = ledger.rollouts.active_on([site.name for site in cohort], but=plan.rollout_id)
-    if active:
-        site, other = next(iter(active.items()))
-        remedy = "Wait for its end, or cancel it"
-        raise InvalidInput("Another rollout has this site", remedy=remedy, site=site, rollout=other, sites=len(active))
 
 
 def met(job: WavesJob) -> str:

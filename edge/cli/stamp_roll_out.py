@@ -17,11 +17,10 @@ from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
 from edge.clients.files import find_stamp, read_stamp_folder, read_text
 from edge.errors import InvalidInput, NotFound, OperationFailed
-from edge.model.rollout import Rollout, RolloutState, Strategy
+from edge.model.order import RolloutOrder
+from edge.model.rollout import ENDED, Rollout, RolloutState, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.stamp import Stamp
-from edge.policy.parameters import site_parameters
-from edge.policy.render import render
 from edge.policy.site import select_sites
 from edge.policy.stamp import parse_stamp
 from edge.policy.yaml_text import parse_yaml
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from edge.ledger import Ledger
 
 DEPLOYMENT = "roll-out-stamp/default"
+FOREVER_S = 366 * 86400.0
 
 
 def read_strategy(file: Path | None) -> Strategy:
@@ -73,67 +73,79 @@ def find_cohort(ledger: Ledger, selector: SiteSelector) -> tuple[Site, ...]:
 
 @speaks
 def roll_out(
-    stamp: Annotated[str, typer.Argument(help="A folder, a shipped stamp's name, or name@version from the ledger.")],
+    stamp: Annotated[str, typer.Argument(help="A folder, a stamp's name, an artifact, or name@version.")],
     site: Annotated[list[str] | None, typer.Option(help="Only this site; may be given several times.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's sites.")] = None,
     region: Annotated[str | None, typer.Option(help="Only sites in this region.")] = None,
     label: Annotated[list[str] | None, typer.Option(help="Only sites with KEY=VALUE.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")] = None,
     strategy: Annotated[Path | None, typer.Option(help="YAML file with the strategy.")] = None,
+    downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Sites may get an older version.")] = False,
     here: Annotated[bool, typer.Option("--here", help="Run in this process instead of on a worker.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Put a stamp on sites, in waves; goes on where it was when the same rollout was interrupted.
 
-    With a server at PREFECT_API_URL the run is started on its work pool, else in this process.
+    With a server at PREFECT_API_URL the run is started on its work pool, else in this process. A rollout that has to
+    wait, for a window or for a person, is left to the workers: the command ends, and says for what it waits.
     """
-    selector = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
-    chosen = read_strategy(strategy)
-    given = pairs(set_ or [], "--set")
+    order = RolloutOrder(
+        stamp=stamp,
+        sites=SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label")),
+        parameters=pairs(set_ or [], "--set"),
+        strategy=read_strategy(strategy),
+        allow_downgrade=downgrade,
+    )
     keep_prefect_quiet()
     start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT, wait=True)
     with open_ledger() as ledger:
-        meant, cohort = find_meant(ledger, stamp), find_cohort(ledger, selector)
-        for found in cohort:
-            render(meant, site_parameters(found, given))
-        ledger.stamps.record(meant)  # a worker elsewhere finds it there
-        parameters = {
-            "stamp": f"{meant.name}@{meant.version}",
-            "sites": selector.model_dump(mode="json", exclude_defaults=True),
-            "parameters": given,
-            "strategy": chosen.model_dump(mode="json"),
-        }
-        rollout = _carry_out(ledger, meant, tuple(found.name for found in cohort), partial(start, parameters))
+        rollout = _carry_out(ledger, order, start)
         tally = ledger.rollouts.tally(rollout.plan.rollout_id)
     emit(rollout.model_dump(mode="json"), rollout_table(rollout, tally), as_json=as_json)
-    if rollout.state is not RolloutState.SUCCEEDED:
+    if rollout.state in ENDED and rollout.state is not RolloutState.SUCCEEDED:
         raise typer.Exit(BAD_OUTCOME)
 
 
-def _carry_out(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], start: Callable[[], str]) -> Rollout:
-    """Start the run, wait for it, and answer the rollout that it ended. Raises OperationFailed when it ended none."""
-    before = _newest(ledger, stamp, sites)
-    find = partial(ledger.rollouts.unfinished, stamp.name, stamp.version, stamp.digest, sites)
-    with watching(ledger, f"{stamp.name} {stamp.version}", len(sites), find):
-        said = start()
-    rollout = _newest(ledger, stamp, sites)
-    if rollout is None or rollout.state is RolloutState.RUNNING or rollout == before:
-        raise OperationFailed(f"The run ended without a result: {said}", stamp=f"{stamp.name}@{stamp.version}")
+def _carry_out(ledger: Ledger, order: RolloutOrder, start: Callable[[dict[str, Any]], str]) -> Rollout:
+    """Start the run, wait for it, and answer the rollout as it left it. Raises OperationFailed when it left none."""
+    meant, sites = _checked(ledger, order)
+    before = _newest(ledger, meant, sites, order)
+    find = partial(ledger.rollouts.unfinished, meant.name, meant.version, meant.digest, sites)
+    said_stamp = {"stamp": f"{meant.name}@{meant.version}"}  # a worker elsewhere finds it in the ledger
+    with watching(ledger, f"{meant.name} {meant.version}", len(sites), find):
+        said = start({**order.model_dump(mode="json"), **said_stamp})
+    rollout = _newest(ledger, meant, sites, order)
+    if rollout is None or rollout == before or (rollout.state is RolloutState.RUNNING and not rollout.waiting):
+        raise OperationFailed(f"The run ended without a result: {said}", **said_stamp)
     return rollout
 
 
+def _checked(ledger: Ledger, order: RolloutOrder) -> tuple[Stamp, tuple[str, ...]]:
+    """Stamp and sites that are meant. Bad input is found before a run is started."""
+    from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan  # noqa: PLC0415 - engines
+    from tasks.rendering import Renderer  # noqa: PLC0415 - they take long to import
+
+    meant, cohort = find_stamp(ledger, order.stamp), find_cohort(ledger, order.sites)
+    ledger.stamps.record(meant)
+    check_values(Renderer(meant), cohort, order)
+    if begun_plan(ledger, meant, cohort, order) is None:
+        new_plan(ledger, meant, cohort, order)
+    return meant, tuple(site.name for site in cohort)
+
+
 def _start_here(parameters: dict[str, Any]) -> str:
-    """Run the flow in this process; Prefect starts a server of its own for it when none is configured."""
+    """Run the flow in this process, waiting for as long as it takes; Prefect starts a server of its own for it."""
     from flows.roll_out_stamp import roll_out_stamp  # noqa: PLC0415 - Prefect takes a second to import
 
-    return str(roll_out_stamp(**parameters, return_state=True).message)
+    return str(roll_out_stamp(**parameters, patience_s=FOREVER_S, return_state=True).message)
 
 
-def _newest(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...]) -> Rollout | None:
-    """The latest rollout of this content to these sites, with its sites."""
+def _newest(ledger: Ledger, stamp: Stamp, sites: tuple[str, ...], order: RolloutOrder) -> Rollout | None:
+    """The latest rollout of this content, with these parameters, to these sites."""
     for rollout in ledger.rollouts.list():
         plan = rollout.plan
         cohort = {site for wave in plan.waves for site in wave.sites}
-        if (plan.stamp, plan.digest) == (stamp.name, stamp.digest) and cohort == set(sites):
+        same = (plan.stamp, plan.digest, plan.parameters) == (stamp.name, stamp.digest, order.parameters)
+        if same and cohort == set(sites):
             return ledger.rollouts.get(plan.rollout_id)
     return None
