@@ -21,6 +21,17 @@ class User:
     name: str
     groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What else is known of the user, by key; keys are in small letters."""
+
+    def info(self) -> dict[str, Any]:
+        """The user as reviews and admission show it; what is empty is left out, as in Go."""
+        shown: dict[str, Any] = {"username": self.name, "groups": list(self.groups)}
+        if self.uid:
+            shown["uid"] = self.uid
+        if self.extra:
+            shown["extra"] = {key: list(values) for key, values in self.extra}
+        return shown
 
 
 _NUMBER = re.compile(r"[0-9]{1,18}")

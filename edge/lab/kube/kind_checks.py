@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
+from edge.lab.kube import policies
 from edge.lab.kube.errors import Cause, cause
 from edge.lab.kube.resources import ResourceType
 from edge.lab.kube.store import Obj
@@ -193,6 +194,7 @@ _CHECKS: Final[Mapping[tuple[str, str], tuple[_Check, ...]]] = {
     ("", "Secret"): (_keys, _secret_type),
     ("", "Pod"): (_pod_stays, _volumes("spec")),
     ("", "PersistentVolumeClaim"): (_claim,),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): (policies.faults_of,),
     ("apps", "DaemonSet"): (_restarts_always, _volumes(*_TEMPLATE)),
     ("apps", "Deployment"): (_strategy, _restarts_always, _volumes(*_TEMPLATE)),
     ("apps", "ReplicaSet"): (_restarts_always, _volumes(*_TEMPLATE)),

@@ -14,7 +14,7 @@ import orjson
 from edge.lab.kube import discovery, openapi, rbac
 from edge.lab.kube.call import ANONYMOUS, Answer, Call, User, answer
 from edge.lab.kube.errors import ApiError, bad_request, forbidden, method_not_allowed, no_such_path, unauthorized
-from edge.lab.kube.impersonation import impersonated
+from edge.lab.kube.impersonation import Asked, impersonated
 from edge.lab.kube.lifecycle import Lifecycle
 from edge.lab.kube.routes import target_of, verb_of
 from edge.lab.kube.site import Site
@@ -100,13 +100,10 @@ class SiteServer:
 
     def _impersonated(self, call: Call, user: User) -> User:
         """Who a request is made as. The one who makes it needs the right to be that user, and each of the groups."""
-        asked, groups = call.headers.get("impersonate-user"), call.several("impersonate-group")
-        if not asked and not groups:
+        asked = Asked.by(call)
+        if asked is None:
             return user
-        if not asked:
-            what = "requested [{Group  %s  }] without impersonating a user"
-            raise ApiError(500, "InternalError", f"Internal error occurred: {what % groups[0]}")
-        made = impersonated(asked, groups)
+        made = impersonated(asked)
         for wish in made.wishes:
             if not rbac.allows(self.store, user, wish):
                 why = rbac.refusal(user, wish)

@@ -7,12 +7,13 @@ from typing import Any
 
 import orjson
 
-from edge.lab.kube import admission, checks
+from edge.lab.kube import admission, checks, policies
 from edge.lab.kube.apply import track_update
 from edge.lab.kube.call import Call, Target
 from edge.lab.kube.convert import shown, stored
 from edge.lab.kube.errors import ApiError, already_exists, conflict
 from edge.lab.kube.resources import CRDS, NAMESPACES, ResourceType
+from edge.lab.kube.review import Review
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj, asks_otherwise
 
@@ -48,6 +49,7 @@ def commit_new(site: Site, call: Call, target: Target, obj: Obj, *, tracked: boo
     obj = _completed(site, call, target, obj, None)
     if not tracked:
         obj = track_update(resource.schema, None, obj, manager=call.manager, now=site.now())
+    review(site, call, target, obj, None)
     if call.dry_run:
         return _as_if_created(site, resource, obj)
     return shown(resource, site.store.create(resource, stored(resource, obj)))
@@ -110,15 +112,21 @@ def commit_change(site: Site, call: Call, target: Target, obj: Obj, old: Obj) ->
     _inherit(obj["metadata"], old["metadata"])
     obj = _completed(site, call, target, obj, old)
     tracked = call.method == "PATCH" and "apply-patch" in call.headers.get("content-type", "")
-    if not tracked:
-        if _same(obj, old):
-            return old
+    same = obj == old if tracked else _same(obj, old)
+    if not (tracked or same):
         obj = track_update(resource.schema, old, obj, manager=call.manager, now=site.now(), subresource=sub)
-    elif obj == old:
+    if sub != "scale":  # judged as a Scale, by the verb that reads one
+        review(site, call, target, obj, old)
+    if same:
         return old
     if call.dry_run:
         return obj
     return shown(resource, site.store.replace(resource, stored(resource, obj)))
+
+
+def review(site: Site, call: Call, target: Target, obj: Obj | None, old: Obj | None) -> None:
+    """Let the site's own admission judge a write that is complete and valid. Raises ApiError when it is refused."""
+    policies.check(Review(site.store, call, target, obj, old))
 
 
 def check_preconditions(resource: ResourceType, obj: Obj, old: Obj) -> None:

@@ -10,6 +10,7 @@ from edge.lab.kube.deletion import Deletion, delete
 from edge.lab.kube.errors import bad_request, conflict, too_many
 from edge.lab.kube.site import Site
 from edge.lab.kube.typed import BINDING, EVICTION, read_typed
+from edge.lab.kube.verbs.commit import review
 from edge.lab.kube.verbs.write import current
 
 LOG_ANNOTATION = "lab.edge-platform.io/log"
@@ -28,6 +29,7 @@ def evict(site: Site, call: Call, target: Target) -> Answer:
     body = read_typed(call, EVICTION)
     options = body.get("deleteOptions") or {}
     pod = current(site, target)
+    review(site, call, target, body, None)
     refusal = disruption.refusal(site.store, pod)
     if refusal:
         fault = {"reason": "DisruptionBudget", "message": refusal}
@@ -48,6 +50,7 @@ def bind(site: Site, call: Call, target: Target) -> Answer:
     if pod["spec"].get("nodeName"):
         taken = f'pod {target.name} is already assigned to node "{pod["spec"]["nodeName"]}"'
         raise conflict(target.resource, target.name, taken)
+    review(site, call, target, body, None)
     if not call.dry_run:
         condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": site.now()}
         before = pod.get("status") or {}

@@ -13,6 +13,7 @@ from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
 from edge.lab.kube.table import shape_list
 from edge.lab.kube.typed import DELETE_OPTIONS, read_typed
+from edge.lab.kube.verbs.commit import review
 from edge.lab.kube.verbs.read import selection
 from edge.lab.kube.verbs.write import current
 
@@ -25,7 +26,8 @@ def delete_one(site: Site, call: Call, target: Target) -> Answer:
     how = _how(call, options)
     obj = current(site, target)
     _check(target, obj, options)
-    if call.dry_run or _wants_dry_run(options):
+    review(site, call, target, None, obj)
+    if call.dry_run:
         return answer(success(target.resource, target.name, obj["metadata"]["uid"]))
     last = delete(site.store, target.resource, _stored(site, target), how)
     lingers = site.store.get(target.resource, target.namespace, target.name) is not None
@@ -39,7 +41,10 @@ def delete_collection(site: Site, call: Call, target: Target) -> Answer:
     options = _options(call)
     how = _how(call, options)
     taken = site.store.select(target.resource, target.namespace, selection(call, target))
-    if not (call.dry_run or _wants_dry_run(options)):
+    for obj in taken:
+        one = Target(target.resource, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        review(site, call, one, None, shown(target.resource, obj))
+    if not call.dry_run:
         for obj in taken:
             meta = obj["metadata"]
             # Deleting one may have taken another with it.
@@ -68,11 +73,10 @@ def _check(target: Target, obj: Obj, options: dict[str, Any]) -> None:
 
 
 def _options(call: Call) -> dict[str, Any]:
-    return read_typed(call, DELETE_OPTIONS) if call.body.strip() else {}
-
-
-def _wants_dry_run(options: dict[str, Any]) -> bool:
-    return "All" in (options.get("dryRun") or ())
+    options = read_typed(call, DELETE_OPTIONS) if call.body.strip() else {}
+    if "All" in (options.get("dryRun") or ()):
+        call.dry_run = True
+    return options
 
 
 def _how(call: Call, options: dict[str, Any]) -> Deletion:

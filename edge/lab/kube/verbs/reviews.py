@@ -78,21 +78,14 @@ def _resource_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 def who_am_i(_site: Site, call: Call, target: Target) -> Answer:
     """SelfSubjectReview."""
-    return answer({**_question(call, target), "status": {"userInfo": _info(call.user)}}, 201)
-
-
-def _info(user: User) -> dict[str, Any]:
-    info: dict[str, Any] = {"username": user.name, "groups": list(user.groups)}
-    if user.uid:
-        info["uid"] = user.uid
-    return info
+    return answer({**_question(call, target), "status": {"userInfo": call.user.info()}}, 201)
 
 
 def whose_token(site: Site, call: Call, target: Target) -> Answer:
     """TokenReview."""
     obj = _question(call, target)
     user = site.user_of((obj.get("spec") or {}).get("token") or "")
-    status: dict[str, Any] = {"authenticated": True, "user": _info(user)} if user else {"authenticated": False}
+    status: dict[str, Any] = {"authenticated": True, "user": user.info()} if user else {"authenticated": False}
     return answer({**obj, "spec": {}, "status": status}, 201)
 
 

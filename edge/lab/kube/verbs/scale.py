@@ -14,7 +14,7 @@ from edge.lab.kube.resources import ScalePaths
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
 from edge.lab.kube.typed import SCALE, as_typed, read_typed
-from edge.lab.kube.verbs.commit import clone, commit_change
+from edge.lab.kube.verbs.commit import clone, commit_change, review
 from edge.lab.kube.verbs.write import current
 
 
@@ -87,6 +87,7 @@ def _set(site: Site, call: Call, target: Target, scale: Obj) -> Answer:
         place = place.setdefault(word, {})
     place[last] = wanted
     new["metadata"] |= {word: scale["metadata"][word] for word in ("resourceVersion", "uid") if _given(scale, word)}
+    review(site, call, target, _scale_of(paths, new), _scale_of(paths, old))
     return answer(_scale_of(paths, commit_change(site, call, target, new, old)))
 
 

@@ -24,7 +24,7 @@ from edge.lab.kube.resources import ResourceType
 from edge.lab.kube.site import Site
 from edge.lab.kube.store import Obj
 from edge.lab.kube.table import shape_one
-from edge.lab.kube.verbs.commit import check_preconditions, clone, commit_change, commit_new
+from edge.lab.kube.verbs.commit import check_preconditions, clone, commit_change, commit_new, review
 
 
 def create(site: Site, call: Call, target: Target) -> Answer:
@@ -202,6 +202,7 @@ def _apply(site: Site, call: Call, target: Target) -> Answer:
     if old is None:
         return _reply(site, call, resource, commit_new(site, call, target, clone(merged), tracked=True), 201)
     if merged == old:
+        review(site, call, target, old, old)
         return _reply(site, call, resource, old)
     return _reply(site, call, resource, commit_change(site, call, target, clone(merged), old))
 

@@ -1,0 +1,140 @@
+"""CEL as an API server evaluates it: expressions compiled once, with the string and quantity functions policies use.
+
+What is not there, and is refused when a policy is written: `authorizer`, optional fields (`object.?spec`), and the
+libraries for URLs, addresses and formats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import cel
+
+from edge.policy import quantity
+
+
+class CelFault(Exception):
+    """An expression that cannot be compiled, or whose evaluation failed. The text is made for an error message."""
+
+
+class Expression:
+    """One compiled expression. `names` are the variables it reads, so that others need not be converted for it."""
+
+    __slots__ = ("_program", "names", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        try:
+            self._program = cel.compile(source)
+        except ValueError as bad:
+            raise CelFault(" ".join(str(bad).split())) from bad
+        self.names = frozenset(self._program.variables())
+        unknown = {name for name in self._program.functions() if name[0].isalpha()} - FUNCTIONS.keys() - _BUILT_IN
+        if unknown:
+            raise CelFault(f"undeclared reference to '{min(unknown)}'")
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """The value. Raises CelFault when it has none: a field that is not there, a type that does not fit."""
+        context = cel.Context({name: values[name] for name in self.names if name in values}, FUNCTIONS)
+        try:
+            return self._program.execute(context)
+        except KeyError as absent:
+            raise CelFault(f"no such key: {absent.args[0] if absent.args else absent}") from absent
+        except TypeError as unfit:
+            raise CelFault("no such overload") from unfit
+        except (ValueError, RuntimeError, IndexError, ArithmeticError) as bad:
+            raise CelFault(str(bad).splitlines()[0]) from bad
+
+
+@lru_cache(maxsize=4096)
+def compiled(source: str) -> Expression:
+    """The compiled expression, shared by all sites. Raises CelFault."""
+    return Expression(source)
+
+
+def _index_of(text: str, wanted: str) -> int:
+    return text.find(wanted)
+
+
+def _substring(text: str, start: int, end: int | None = None) -> str:
+    stop = len(text) if end is None else end
+    if not 0 <= start <= stop <= len(text):
+        raise ValueError(f"substring({start}, {stop}) is outside of a text of {len(text)}")
+    return text[start:stop]
+
+
+def _split(text: str, by: str, limit: int = -1) -> list[str]:
+    if limit == 0:
+        return []
+    return text.split(by, limit - 1 if limit > 0 else -1) if by else list(text)
+
+
+def _join(parts: Sequence[str], by: str = "") -> str:
+    return by.join(parts)
+
+
+def _replace(text: str, old: str, new: str, limit: int = -1) -> str:
+    return text.replace(old, new, limit)
+
+
+def _find(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    return found[0] if found else ""
+
+
+def _format(text: str, values: Sequence[Any]) -> str:
+    left = iter(values)
+    return re.sub(r"%[sd]", lambda _found: _shown(next(left, "")), text)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_quantity(text: str) -> bool:
+    try:
+        quantity.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _quantity(text: str) -> float:
+    return float(quantity.parse(text))
+
+
+def _compare(one: float, other: float) -> int:
+    return (one > other) - (one < other)
+
+
+_BUILT_IN: Final = frozenset(
+    {"size", "matches", "contains", "startsWith", "endsWith", "min", "max", "type", "dyn"}
+    | {"int", "uint", "double", "string", "bytes", "bool", "duration", "timestamp"}
+    | {"getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getFullYear", "getMonth"}
+    | {"getHours", "getMinutes", "getSeconds", "getMilliseconds"}
+)
+"""What the evaluator brings along."""
+
+FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
+    "indexOf": _index_of,
+    "substring": _substring,
+    "split": _split,
+    "join": _join,
+    "replace": _replace,
+    "find": _find,
+    "format": _format,
+    "lowerAscii": str.lower,
+    "upperAscii": str.upper,
+    "trim": str.strip,
+    "isQuantity": _is_quantity,
+    "quantity": _quantity,
+    "isGreaterThan": lambda one, other: one > other,
+    "isLessThan": lambda one, other: one < other,
+    "compareTo": _compare,
+    "asApproximateFloat": float,
+    "sum": sum,
+    "isSorted": lambda values: list(values) == sorted(values),
+}
