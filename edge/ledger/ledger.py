@@ -11,16 +11,20 @@ from sqlalchemy import text
 
 from edge.errors import EdgeError
 from edge.ledger.audit import Audit
+from edge.ledger.catch_ups import CatchUps
 from edge.ledger.challenges import Challenges
 from edge.ledger.devices import Devices
+from edge.ledger.drift import Drifts
 from edge.ledger.engine import open_engine, place_of, utc_now
 from edge.ledger.firmware import Firmware
+from edge.ledger.holds import Holds
 from edge.ledger.identities import Identities
 from edge.ledger.inbox import Inbox
 from edge.ledger.inventory import Inventories
 from edge.ledger.leases import Leases
 from edge.ledger.migrate import prepare
 from edge.ledger.ownerships import Ownerships
+from edge.ledger.placements import Placements
 from edge.ledger.reservations import Reservations
 from edge.ledger.revocations import Revocations
 from edge.ledger.rollouts import Rollouts
@@ -54,6 +58,10 @@ class Ledger:
         self.identities = Identities(store)
         self.stamps = Stamps(store)
         self.rollouts = Rollouts(store)
+        self.placements = Placements(store)
+        self.catch_ups = CatchUps(store)
+        self.holds = Holds(store)
+        self.drift = Drifts(store)
         self.steps = Steps(store)
         self.inbox = Inbox(store)
         self.leases = Leases(store)

@@ -9,15 +9,27 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from edge.errors import LedgerMismatch, NotFound
+from edge.ledger import rollout_control, rollout_facts, rollout_waves
+from edge.ledger.rollout_rows import gates_of, progress_of, rollout_of, rollout_row, safe_cause
 from edge.ledger.store import Book
 from edge.ledger.tables import rollout_sites, rollouts
 from edge.ledger.writer import Transaction
-from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import Rollout, RolloutPlan, RolloutState, SiteProgress
-from edge.policy.redact import text_without_secrets, without_secrets
+from edge.model.outcome import Outcome, Status
+from edge.model.rollout import (
+    ENDED,
+    Approval,
+    Control,
+    Gate,
+    GateState,
+    Rollout,
+    RolloutFacts,
+    RolloutPlan,
+    RolloutState,
+)
+from edge.policy.redact import without_secrets
 
 _SITE = (rollout_sites.c.rollout_id == bindparam("a"), rollout_sites.c.site == bindparam("b"))
 _BEGIN = update(rollout_sites).where(*_SITE).values(started_at=bindparam("new_started_at"))
@@ -38,11 +50,11 @@ class Rollouts(Book):
         return self.get(plan.rollout_id)
 
     def unfinished(self, stamp: str, version: str, digest: str, sites: Iterable[str]) -> Rollout | None:
-        """The latest rollout of this content to exactly these sites that is still running."""
+        """The latest rollout of this content to exactly these sites that has not ended."""
         wanted = (
             select(rollouts.c.rollout_id)
             .where(rollouts.c.stamp == stamp, rollouts.c.version == version, rollouts.c.digest == digest)
-            .where(rollouts.c.cohort == _cohort(sites), rollouts.c.state == RolloutState.RUNNING)
+            .where(rollouts.c.cohort == _cohort(sites), rollouts.c.state.not_in(tuple(ENDED)))
             .order_by(rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())
             .limit(1)
         )
@@ -53,18 +65,19 @@ class Rollouts(Book):
     def get(self, rollout_id: str) -> Rollout:
         """The rollout with all its sites, in the order of the plan. Raises NotFound."""
         with self._store.read(snapshot=True) as connection:
-            row = _row(connection, rollout_id)
+            row = rollout_row(connection, rollout_id)
+            gates = gates_of(connection, rollout_id)
             wanted = select(rollout_sites).where(rollout_sites.c.rollout_id == rollout_id)
             order = (rollout_sites.c.wave, rollout_sites.c.position)
-            sites = tuple(_progress(site) for site in connection.execute(wanted.order_by(*order)).mappings())
-        return _rollout(row, sites)
+            sites = tuple(progress_of(site) for site in connection.execute(wanted.order_by(*order)).mappings())
+        return rollout_of(row, sites, gates)
 
     def list(self, limit: int = 50) -> tuple[Rollout, ...]:
-        """The latest rollouts, newest first, without their sites; `tally` counts those."""
+        """The latest rollouts, newest first, without their sites and approvals; `tally` counts sites."""
         order = (rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())
         with self._store.read() as connection:
             rows = connection.execute(select(rollouts).order_by(*order).limit(limit)).mappings()
-            return tuple(_rollout(row, ()) for row in rows)
+            return tuple(rollout_of(row) for row in rows)
 
     def count(self, stamp: str, version: str) -> int:
         """How many rollouts of this stamp's version there have been."""
@@ -95,33 +108,78 @@ class Rollouts(Book):
         """Say how it ended. Raises NotFound, or LedgerMismatch when it ended in another way already."""
         self._store.write(lambda txn: _finish(txn, rollout_id, state))
 
+    def move(self, rollout_id: str, state: RolloutState) -> None:
+        """It goes on in another state that is not an end. Raises NotFound, LedgerMismatch when it has ended."""
+        self._store.write(lambda txn: rollout_waves.move(txn, rollout_id, state))
+
+    def facts(self, rollout_id: str, *, now: datetime) -> RolloutFacts:
+        """What the next act is decided from, all as of one moment. Raises NotFound."""
+        with self._store.read(snapshot=True) as connection:
+            return rollout_facts.facts_of(connection, rollout_id, now)
+
+    def active_on(self, sites: Iterable[str], *, but: str) -> dict[str, str]:
+        """Which of these sites another rollout has that has not ended: site -> the rollout that was started first."""
+        with self._store.read() as connection:
+            return rollout_facts.active_on(connection, sites, but)
+
+    def due(self, now: datetime) -> tuple[str, ...]:
+        """Rollouts that have not ended and have something to do at `now`, by start.
+
+        Those that wait for a person, paused or for an approval, have not, until that person says something.
+        """
+        with self._store.read() as connection:
+            return rollout_facts.due(connection, now)
+
+    def control(self, rollout_id: str, action: Control, *, by: str, reason: str = "") -> Rollout:
+        """Pause, resume, cancel, or retry what failed. Said a second time it changes nothing.
+
+        A cancelled rollout goes on until the sites at work have ended. A retry opens the sites again that failed, were
+        held or were taken back, forgets their steps, and asks again for approvals that were refused. Raises NotFound,
+        LedgerMismatch when the rollout's state does not allow it.
+        """
+        self._store.write(lambda txn: rollout_control.control(txn, rollout_id, action, by, reason))
+        return self.get(rollout_id)
+
+    def ask(self, rollout_id: str, wave: int, when: Approval) -> Gate:
+        """Ask people to approve a wave; asked again, the gate as it stands. Raises NotFound, LedgerMismatch."""
+        return self._store.write(lambda txn: rollout_control.ask(txn, rollout_id, wave, when))
+
+    def decide(self, rollout_id: str, approved: bool, *, by: str, reason: str = "", wave: int | None = None) -> Gate:
+        """Answer the open gate, or with `wave` that wave's; the same answer again to a named wave changes nothing.
+
+        Raises NotFound when nothing is asked, LedgerMismatch when it was answered otherwise or the rollout has ended.
+        """
+        wanted = GateState.APPROVED if approved else GateState.REJECTED
+        return self._store.write(lambda txn: rollout_control.decide(txn, rollout_id, wanted, (by, reason), wave))
+
+    def waiting(self, rollout_id: str, why: str, wake_at: datetime | None) -> None:
+        """Say what it waits for, in a sentence, and when that may be over; nothing while it works. Raises NotFound."""
+        self._store.write(lambda txn: rollout_waves.wait(txn, rollout_id, why, wake_at))
+
+    def wave_started(self, rollout_id: str, wave: int) -> None:
+        """The wave's first site is begun; said again it changes nothing. Raises NotFound, InvalidInput."""
+        self._store.write(lambda txn: rollout_waves.start_wave(txn, rollout_id, wave))
+
+    def wave_ended(self, rollout_id: str, wave: int) -> None:
+        """The wave's last site has ended; said again it changes nothing. Raises NotFound, InvalidInput."""
+        self._store.write(lambda txn: rollout_waves.end_wave(txn, rollout_id, wave))
+
+    def precached(self, rollout_id: str, sites: Sequence[str]) -> None:
+        """The images are on these sites' nodes. Raises NotFound."""
+        self._store.write(lambda txn: rollout_waves.precached(txn, rollout_id, sites))
+
+    def abandon(self, rollout_id: str, sites: Sequence[str]) -> tuple[str, ...]:
+        """These sites were begun by a run that is dead: those that have not ended are begun again; answers which."""
+        return self._store.write(lambda txn: rollout_waves.abandon(txn, rollout_id, sites))
+
 
 def _cohort(sites: Iterable[str]) -> str:
     return sha256("\n".join(sorted(sites)).encode()).hexdigest()
 
 
-def _row(connection: Connection, rollout_id: str, *, locked: bool = False) -> RowMapping:
-    wanted = select(rollouts).where(rollouts.c.rollout_id == rollout_id)
-    row = connection.execute(wanted.with_for_update() if locked else wanted).mappings().one_or_none()
-    if row is None:
-        raise NotFound("No such rollout", rollout=rollout_id)
-    return row
-
-
-def _rollout(row: RowMapping, sites: Sequence[SiteProgress]) -> Rollout:
-    plan = RolloutPlan.model_validate(row["plan"])
-    ended: datetime | None = row["ended_at"]
-    state = RolloutState(row["state"])
-    return Rollout(plan=plan, state=state, started_at=row["started_at"], ended_at=ended, sites=tuple(sites))
-
-
-def _progress(row: RowMapping) -> SiteProgress:
-    return SiteProgress.model_validate({field: row[field] for field in SiteProgress.model_fields})
-
-
 def _start(plan: RolloutPlan, txn: Transaction) -> None:
     try:
-        row = _row(txn.connection, plan.rollout_id)
+        row = rollout_row(txn.connection, plan.rollout_id)
     except NotFound:
         _add(plan, txn)
         return
@@ -138,7 +196,7 @@ def _add(plan: RolloutPlan, txn: Transaction) -> None:
         "digest": plan.digest,
         "cohort": _cohort(site for _, _, site in places),
         "state": RolloutState.RUNNING,
-        "plan": plan.model_dump(),
+        "plan": plan.model_dump(mode="json"),
         "started_at": txn.at,
     }
     txn.connection.execute(insert(rollouts), row)
@@ -161,7 +219,7 @@ def _site_ended(txn: Transaction, rollout_id: str, outcome: Outcome) -> None:
     known = txn.connection.execute(_FIND, row).one_or_none()
     if known is None:
         raise NotFound("The rollout has no such site", rollout=rollout_id, site=outcome.subject)
-    cause = _safe(outcome.cause)
+    cause = safe_cause(outcome.cause)
     if (known.status, known.cause) == (outcome.status, cause):
         return
     new = {"new_status": outcome.status, "new_cause": cause, "new_seconds": outcome.seconds, "new_ended_at": txn.at}
@@ -175,14 +233,8 @@ def _site_ended(txn: Transaction, rollout_id: str, outcome: Outcome) -> None:
     )
 
 
-def _safe(cause: Cause | None) -> dict[str, Any] | None:
-    if cause is None:
-        return None
-    return cause.model_copy(update={"message": text_without_secrets(cause.message)}).model_dump()
-
-
 def _hold_rest(txn: Transaction, rollout_id: str) -> tuple[str, ...]:
-    row = _row(txn.connection, rollout_id, locked=True)
+    row = rollout_row(txn.connection, rollout_id, locked=True)
     rest = (
         update(rollout_sites)
         .where(rollout_sites.c.rollout_id == row["rollout_id"])
@@ -197,11 +249,15 @@ def _hold_rest(txn: Transaction, rollout_id: str) -> tuple[str, ...]:
 
 
 def _finish(txn: Transaction, rollout_id: str, state: RolloutState) -> None:
-    row = _row(txn.connection, rollout_id, locked=True)
+    row = rollout_row(txn.connection, rollout_id, locked=True)
     if row["state"] == state:
         return
-    if row["state"] != RolloutState.RUNNING:
+    if row["state"] in ENDED:
         raise LedgerMismatch("The rollout has ended already", rollout=rollout_id, state=row["state"], given=state)
-    ended = update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(state=state, ended_at=txn.at)
+    ended = (
+        update(rollouts)
+        .where(rollouts.c.rollout_id == rollout_id)
+        .values(state=state, ended_at=txn.at, waiting="", wake_at=None)
+    )
     txn.connection.execute(ended)
     txn.audit("rollout.finished", rollout_id, {"state": state})

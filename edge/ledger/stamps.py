@@ -44,7 +44,12 @@ def _find(connection: Connection, name: str, version: str) -> Stamp | None:
 def _record(txn: Transaction, stamp: Stamp) -> Stamp:
     known = _find(txn.connection, stamp.name, stamp.version)
     if known is None:
-        row = {"name": stamp.name, "version": stamp.version, "digest": stamp.digest, "content": stamp.model_dump()}
+        row = {
+            "name": stamp.name,
+            "version": stamp.version,
+            "digest": stamp.digest,
+            "content": stamp.model_dump(mode="json"),
+        }
         txn.connection.execute(insert(stamps), {**row, "recorded_at": txn.at})
         txn.audit("stamp.recorded", f"{stamp.name}@{stamp.version}", {"digest": stamp.digest})
         return stamp

@@ -15,11 +15,12 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from edge.ledger.columns import Json, Utc
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that makes these tables: what an up-to-date database says of itself."""
 
 metadata = MetaData(
@@ -204,6 +205,9 @@ rollouts = Table(
     Column("plan", Json, nullable=False),
     Column("started_at", Utc, nullable=False, index=True),
     Column("ended_at", Utc),
+    Column("waiting", Text, nullable=False, server_default=""),
+    Column("wake_at", Utc),
+    Column("cancelled_at", Utc),
     Index("ix_rollouts_stamp", "stamp", "version"),
 )
 
@@ -220,6 +224,101 @@ rollout_sites = Table(
     Column("seconds", Float, nullable=False),
     Column("started_at", Utc),
     Column("ended_at", Utc),
+    Column("precached_at", Utc),
+)
+
+rollout_waves = Table(
+    "rollout_waves",
+    metadata,
+    Column("rollout_id", ForeignKey("rollouts.rollout_id"), primary_key=True),
+    Column("wave", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", Utc),
+    Column("ended_at", Utc),
+)
+
+rollout_gates = Table(
+    "rollout_gates",
+    metadata,
+    Column("rollout_id", ForeignKey("rollouts.rollout_id"), primary_key=True),
+    Column("wave", Integer, primary_key=True, autoincrement=False),
+    Column("side", String, primary_key=True),
+    Column("state", String, nullable=False),
+    Column("asked_at", Utc, nullable=False),
+    Column("decided_at", Utc),
+    Column("decided_by", String, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("site", String, primary_key=True),
+    Column("stamp", String, primary_key=True, index=True),
+    Column("version", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("content", String, nullable=False),
+    Column("rollout_id", String, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("inventory", Json, nullable=False),
+    Column("parameters", Json, nullable=False),
+)
+
+failed_versions = Table(
+    "failed_versions",
+    metadata,
+    Column("site", String, primary_key=True),
+    Column("stamp", String, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("rollout_id", String, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_failed_versions_stamp", "stamp", "digest"),
+)
+
+_OPEN = text("state IN ('queued', 'running', 'quarantined')")
+
+catch_ups = Table(
+    "catch_ups",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("site", String, nullable=False),
+    Column("stamp", String, nullable=False),
+    Column("version", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("rollout_id", String, nullable=False),
+    Column("objective_s", Float, nullable=False),
+    Column("queued_at", Utc, nullable=False),
+    Column("returned_at", Utc),
+    Column("ended_at", Utc),
+    Column("state", String, nullable=False),
+    Column("by_rollout", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("approved_by", String, nullable=False),
+    Index("ix_catch_ups_site", "site", "stamp"),
+    Index("uq_catch_ups_open", "site", "stamp", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+)
+
+site_holds = Table(
+    "site_holds",
+    metadata,
+    Column("site", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("until", Utc, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("held_by", String, nullable=False),
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("site", String, nullable=False),
+    Column("stamp", String, nullable=False),
+    Column("finding", Json, nullable=False),
+    Column("first_seen", Utc, nullable=False),
+    Column("last_seen", Utc, nullable=False),
+    Index("ix_drift_site", "site", "stamp"),
 )
 
 steps = Table(
