@@ -54,7 +54,7 @@ class Timeouts(Value):
 class Call(NamedTuple):
     """One request. `path` holds the query; `about` names the object or kind for errors.
 
-    `body` is a dict for `application/json`, which the official client serialises itself, and bytes for all else.
+    `body` is a dict for `application/json` and merge patches, which the official client serialises itself, else bytes.
     """
 
     method: str

@@ -278,8 +278,7 @@ class SiteClient:
 
     def _send(self, method: str, ref: ObjectRef, obj: KubeObject, kind: str, more: str = "") -> dict[str, Any]:
         query = f"?fieldManager={FIELD_MANAGER}{more}"
-        content = orjson.dumps(obj, default=_plain)
-        body = orjson.loads(content) if kind == _JSON else content
+        body = orjson.loads(orjson.dumps(obj, default=_plain))
 
         def put(resource: Resource) -> dict[str, Any]:
             path = _object_path(resource, ref) + query
