@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import cel
 
+from edge.lab.kube.cel_reads import joined, reads, trimmed
 from edge.policy import quantity
 
 
@@ -21,9 +22,9 @@ class CelFault(Exception):
 
 
 class Expression:
-    """One compiled expression. `names` are the variables it reads, so that others need not be converted for it."""
+    """One compiled expression. `reads` is what it reads of its variables, `functions` are those of ours it calls."""
 
-    __slots__ = ("_program", "names", "source")
+    __slots__ = ("_program", "functions", "reads", "source")
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -31,22 +32,30 @@ class Expression:
             self._program = cel.compile(source)
         except ValueError as bad:
             raise CelFault(" ".join(str(bad).split())) from bad
-        self.names = frozenset(self._program.variables())
-        unknown = {name for name in self._program.functions() if name[0].isalpha()} - FUNCTIONS.keys() - _BUILT_IN
+        self.reads = reads(source, self._program.variables())
+        called = {name for name in self._program.functions() if name[0].isalpha()}
+        self.functions = called & FUNCTIONS.keys()
+        unknown = called - FUNCTIONS.keys() - _BUILT_IN
         if unknown:
             raise CelFault(f"undeclared reference to '{min(unknown)}'")
 
-    def __call__(self, values: Mapping[str, Any]) -> Any:
+    def __call__(self, surroundings: cel.Context) -> Any:
         """The value. Raises CelFault when it has none: a field that is not there, a type that does not fit."""
-        context = cel.Context({name: values[name] for name in self.names if name in values}, FUNCTIONS)
         try:
-            return self._program.execute(context)
+            return self._program.execute(surroundings)
         except KeyError as absent:
             raise CelFault(f"no such key: {absent.args[0] if absent.args else absent}") from absent
         except TypeError as unfit:
             raise CelFault("no such overload") from unfit
         except (ValueError, RuntimeError, IndexError, ArithmeticError) as bad:
             raise CelFault(str(bad).splitlines()[0]) from bad
+
+
+def surroundings(values: Mapping[str, Any], *expressions: Expression) -> cel.Context:
+    """What these expressions are evaluated in; made once for several of them."""
+    functions = frozenset[str]().union(*(one.functions for one in expressions))
+    wanted = trimmed(values, joined(one.reads for one in expressions))
+    return cel.Context(wanted, {name: FUNCTIONS[name] for name in functions})
 
 
 @lru_cache(maxsize=4096)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import cel
+
 from edge.lab.kube.admission_match import is_about
-from edge.lab.kube.cel_functions import CelFault, compiled
+from edge.lab.kube.cel_functions import CelFault, Expression, compiled, surroundings
 from edge.lab.kube.errors import ApiError, Cause, cause, forbidden
 from edge.lab.kube.policy_params import ParamsFault, params_of
 from edge.lab.kube.resources import NAMESPACES, builtin
@@ -75,22 +77,34 @@ def _acted(review: Review, wish: Mapping[str, Any], denial: _Denial) -> Iterator
 def _faults(review: Review, spec: Mapping[str, Any], params: Obj | None) -> Iterator[tuple[str, str]]:
     """(message, reason) of each validation that does not hold; a fault of the policy counts as `failurePolicy` says."""
     strict = spec.get("failurePolicy", "Fail") == "Fail"
-    values = _values(review, params)
+    values, every = _values(review, params), _expressions(spec)
+    around = surroundings(values, *every)
     try:
-        if not _conditions_hold(spec.get("matchConditions") or (), values):
+        if not _conditions_hold(spec.get("matchConditions") or (), around):
             return
     except CelFault as fault:
         if strict:
             yield str(fault), ""
         return
-    values["variables"] = _variables(spec, values)
-    for validation in spec.get("validations") or ():
+    if spec.get("variables"):
+        around = surroundings({**values, "variables": _variables(spec["variables"], values)}, *every)
+    yield from _failed(spec.get("validations") or (), around, strict)
+
+
+def _failed(validations: Any, around: cel.Context, strict: bool) -> Iterator[tuple[str, str]]:
+    for one in validations:
         try:
-            if compiled(validation["expression"])(values) is not True:
-                yield _message(validation, values), validation.get("reason", "")
+            if compiled(one["expression"])(around) is not True:
+                yield _message(one, around), one.get("reason", "")
         except CelFault as fault:
             if strict:
-                yield f"expression '{validation['expression'].strip()}' resulted in error: {fault}", ""
+                yield f"expression '{one['expression'].strip()}' resulted in error: {fault}", ""
+
+
+def _expressions(spec: Mapping[str, Any]) -> list[Expression]:
+    """What is evaluated at every write; variables have surroundings of their own."""
+    every = [*(spec.get("matchConditions") or ()), *(spec.get("validations") or ())]
+    return [compiled(one[word]) for one in every for word in ("expression", "messageExpression") if one.get(word)]
 
 
 def _values(review: Review, params: Obj | None) -> dict[str, Any]:
@@ -112,12 +126,12 @@ def _namespace(review: Review) -> Obj | None:
     return {"metadata": meta, "spec": found.get("spec") or {}, "status": found.get("status") or {}}
 
 
-def _conditions_hold(conditions: Any, values: Mapping[str, Any]) -> bool:
+def _conditions_hold(conditions: Any, around: cel.Context) -> bool:
     """All of them must; one that is false decides, even where another cannot be evaluated."""
     faults = []
     for one in conditions:
         try:
-            if compiled(one["expression"])(values) is not True:
+            if compiled(one["expression"])(around) is not True:
                 return False
         except CelFault as fault:
             faults.append(f"matchCondition '{one['name']}' resulted in error: {fault}")
@@ -126,22 +140,23 @@ def _conditions_hold(conditions: Any, values: Mapping[str, Any]) -> bool:
     return True
 
 
-def _variables(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _variables(named: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """Named values, each of which may use those before it. One that fails is missing where it is used."""
     found: dict[str, Any] = {}
-    for one in spec.get("variables") or ():
+    for one in named:
+        expression = compiled(one["expression"])
         try:
-            found[one["name"]] = compiled(one["expression"])({**values, "variables": found})
+            found[one["name"]] = expression(surroundings({**values, "variables": found}, expression))
         except CelFault:
             continue
     return found
 
 
-def _message(validation: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _message(validation: Mapping[str, Any], around: cel.Context) -> str:
     """What to tell: the made message when it is usable text, else the fixed one, else the expression."""
     if validation.get("messageExpression"):
         try:
-            made = compiled(validation["messageExpression"])(values)
+            made = compiled(validation["messageExpression"])(around)
         except CelFault:
             made = None
         if isinstance(made, str) and made.strip() and "\n" not in made:
