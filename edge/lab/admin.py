@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from edge.errors import EdgeError, InvalidInput, NotFound
 from edge.lab.asgi import Receive, Scope, Send, answer, read_body
 from edge.lab.complaints import complaint
+from edge.lab.flux.install import install
 from edge.lab.sites import LabSite
 from edge.lab.weather import FAULT, FaultKind, Spell
 from edge.lab.world import World
@@ -90,6 +91,9 @@ class AdminApp:
                 return 200, _requests(site, _limit(query))
             case "DELETE", ["requests"]:
                 return 200, _forget_requests(site)
+            case "PUT", ["flux"]:
+                self._world.awake(site)
+                return 200, {"site": site.name, "installed": install(site)}
             case _, ["faults", *kinds] if len(kinds) < 2:
                 return 200, self._faults(method, site, kinds, body)
         raise NotFound("the lab's admin API has no such path", site=site.name, path="/".join(rest))

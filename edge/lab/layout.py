@@ -54,6 +54,8 @@ class Layout:
         self.kubeconfigs = state / "kubeconfigs"
         self.objects = state / "objects"
         self.azure = state / "azure"
+        self.artifacts = state / "artifacts"
+        self.registry_password = state / "registry.password"
 
     @property
     def ca_file(self) -> Path:

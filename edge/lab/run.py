@@ -25,6 +25,9 @@ from edge.lab.ca import Authority, write_secret
 from edge.lab.clock import LabClock
 from edge.lab.controllers.engine import Engine
 from edge.lab.controllers.stages import read_stages
+from edge.lab.flux.puller import Puller
+from edge.lab.flux.registry import Registry
+from edge.lab.flux.runtime import FluxHost
 from edge.lab.layout import LabConfig, Layout, usable
 from edge.lab.persistence import Shelf, put
 from edge.lab.scenario import read_scenario
@@ -79,6 +82,8 @@ class Lab:
         self._azure = AzureApp(clock, self._kubeconfig_for, self.layout.azure, options)
         self.world.on_weather.append(lambda site: self._azure.contact_changed(site.name))
         self._app = LabApp(self.world, self._admin, self._azure, self._shelf)
+        self._app.registry = Registry(self.layout.artifacts, _kept_secret(self.layout.registry_password).decode())
+        engine.flux = FluxHost(engine, Puller(self._app, self.url))
 
     def serve(self, on_ready: Callable[[dict[str, Any]], None]) -> None:
         """Serve until told to stop; `on_ready` gets the summary once the port listens."""

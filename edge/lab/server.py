@@ -23,6 +23,7 @@ from edge.lab.world import World
 
 _log = logging.getLogger(__name__)
 _SITES = "/sites/"
+_CHARTS = "/v2/azurearck8s/"
 _GRACE_S = 1
 _KEEP_ALIVE_S = 120
 _BACKLOG = 2048
@@ -37,6 +38,8 @@ class LabApp:
         self._admin = admin
         self._azure = azure
         self._shelf = shelf
+        self.registry = azure
+        """The lab's own registry, for everything under `/v2/` but the agents' chart; Azure's until one is set."""
         self._wire = WeatherWire(world.clock, world.scenario.seed)
         self._saving: asyncio.Task[None] | None = None
 
@@ -48,12 +51,12 @@ class LabApp:
         if path.startswith(_SITES):
             return await self._site(path, scope, receive, send)
         send = _dated(self._world.clock.now, send)
-        if path.startswith("/lab/azure/"):
-            if not self._admin.allows(scope):
-                return await answer(send, 401, b'{"error":"the admin token is missing or wrong"}')
-            return await self._azure(scope, receive, send)
-        if path.startswith("/lab/"):
+        if path.startswith("/lab/azure/") and not self._admin.allows(scope):
+            return await answer(send, 401, b'{"error":"the admin token is missing or wrong"}')
+        if path.startswith("/lab/") and not path.startswith("/lab/azure/"):
             return await self._admin(scope, receive, send)
+        if path.startswith("/v2/") and not path.startswith(_CHARTS):
+            return await self.registry(scope, receive, send)
         return await self._azure(scope, receive, send)
 
     async def _site(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:

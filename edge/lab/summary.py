@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from edge.lab.flux.registry import USER
 from edge.lab.layout import Layout
 from edge.lab.persistence import put
 from edge.lab.sites import LabSite
@@ -26,6 +27,7 @@ def summary(world: World, layout: Layout, url: str, azure: dict[str, Any]) -> di
         "admin_token_file": str(layout.admin_token),
         "scenario": world.scenario.name,
         "azure": azure,
+        "gitops": _gitops(layout, url),
         "manufacturer": {
             "ca_file": str(layout.manufacturer.with_suffix(".crt")),
             "devices": str(layout.devices),
@@ -36,6 +38,16 @@ def summary(world: World, layout: Layout, url: str, azure: dict[str, Any]) -> di
         },
         "kubeconfigs": str(layout.kubeconfigs),
         "sites": [_line(site, layout) for site in world],
+    }
+
+
+def _gitops(layout: Layout, url: str) -> dict[str, str]:
+    """Where revisions are published, and from where the sites pull them."""
+    return {
+        "url": f"oci://{url.partition('://')[2]}/revisions",
+        "ca_file": str(layout.ca_file),
+        "username": USER,
+        "password_file": str(layout.registry_password),
     }
 
 

@@ -19,6 +19,8 @@ from edge.lab.controllers.reclaim import reclaim
 from edge.lab.controllers.replicaset import replicaset
 from edge.lab.controllers.schedule import schedule
 from edge.lab.controllers.statefulset import statefulset
+from edge.lab.flux.kustomizations import kustomization
+from edge.lab.flux.sources import oci_repository
 from edge.lab.kube.store import Obj
 
 Call = Callable[[Home, Obj], float | None]
@@ -28,6 +30,8 @@ CALLS: dict[str, Call] = {
     "daemonset": daemonset,
     "deployment": deployment,
     "endpoints": endpoints,
+    "flux-kustomization": kustomization,
+    "flux-oci-repository": oci_repository,
     "job": job,
     "mounts": mounts,
     "reclaim": reclaim,

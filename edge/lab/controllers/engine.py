@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.lab.controllers.calls import CALLS
 from edge.lab.controllers.home import PODS_TYPE, Home, merge_conditions
@@ -21,6 +21,9 @@ from edge.lab.kube.resources import PODS, ResourceType
 from edge.lab.kube.store import Event, Obj, SiteStore
 from edge.lab.sites import LabSite
 from edge.lab.timers import Timers
+
+if TYPE_CHECKING:
+    from edge.lab.flux.runtime import FluxHost
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -34,10 +37,12 @@ class Engine:
         self._book = book
         self._chance = random.Random(seed)  # noqa: S311 - jitter, not a secret
         self._homes: dict[str, Home] = {}
+        self.flux: FluxHost | None = None
+        """What the Flux controllers of all sites share."""
 
     def attach(self, site: LabSite, store: SiteStore) -> None:
         """Follow a site that woke up, beginning with what it holds."""
-        home = self._homes[site.name] = Home(site, store)
+        home = self._homes[site.name] = Home(site, store, self.flux)
         store.subscribe(partial(self._on_event, home))
         for kind in self._book.lanes:
             self._consider_all(home, kind)
@@ -47,6 +52,11 @@ class Engine:
         home = self._homes.get(site.name)
         if home is not None:
             self._retry_unscheduled(home)
+
+    def look(self, home: Home, resource: ResourceType, obj: Obj) -> None:
+        """Look at one object, as if it had changed."""
+        if (resource.group, resource.kind) in self._book.lanes:
+            self._consider(home, resource, obj)
 
     def _on_event(self, home: Home, event: Event) -> None:
         resource, obj = event.resource, event.obj

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.lab.controllers.kinds import Kind
 from edge.lab.kube import pod_security, quota
@@ -14,6 +14,9 @@ from edge.lab.kube.store import Obj, SiteStore, stamp
 from edge.lab.sites import LabSite
 from edge.lab.timers import Timer
 from edge.lab.weather import FaultKind, way_out
+
+if TYPE_CHECKING:
+    from edge.lab.flux.runtime import FluxHost
 
 PODS_TYPE = builtin("pods")
 NODES_TYPE = builtin("nodes")
@@ -30,8 +33,10 @@ Place = tuple[Kind, str, str, str]
 class Home:
     """One awake site, as the engine and the controllers see it."""
 
-    def __init__(self, site: LabSite, store: SiteStore) -> None:
+    def __init__(self, site: LabSite, store: SiteStore, flux: FluxHost | None = None) -> None:
         self.site = site
+        self.flux = flux
+        """What Flux's controllers work with; None in a lab that serves no source."""
         self.store = store
         self.pending: dict[Place, tuple[object, Timer]] = {}
         self.unscheduled: set[tuple[str, str]] = set()
