@@ -297,5 +297,4 @@ def finish_state(plan: RolloutPlan, outcomes: Mapping[str, Outcome]) -> RolloutS
         if why_stop(plan, wave, outcomes, before):
             return RolloutState.STOPPED
         before = before.and_then(wave, outcomes)
-    failures = any(_failed(outcome) for outcome in outcomes.values())
-    return RolloutState.FAILED if failures else RolloutState.SUCCEEDED
+    return RolloutState.FAILED if before.failed else RolloutState.SUCCEEDED
