@@ -26,7 +26,7 @@ MAX_THREADS = 128
 BAD = (RolloutState.STOPPED, RolloutState.ROLLED_BACK)
 
 
-def carry_out(job: RolloutJob, *, runs: int, patience_s: float, blocks: Blocks) -> State[Any]:
+def carry_out(job: RolloutJob, *, patience_s: float, blocks: Blocks) -> State[Any]:
     """Carry the rollout out to its end, or until it has to wait for long."""
     log = get_run_logger()
     with holding(job, rollout_lease(job.plan.rollout_id)):
@@ -36,7 +36,7 @@ def carry_out(job: RolloutJob, *, runs: int, patience_s: float, blocks: Blocks) 
             work=partial(stamp_sites.submit, job),
             roll_back=partial(roll_back_sites.submit, job),
             precache=partial(precache_sites.submit, job),
-            shared=Parts(job, runs, blocks).work if runs > 1 else None,
+            shared=Parts(job, blocks).work if job.plan.strategy.runs > 1 else None,
         )
         free_dead_sites(job)
         state = drive(job, acts, report, patience_s)

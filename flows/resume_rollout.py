@@ -16,7 +16,6 @@ from tasks.runner import threads
 @flow(name="resume-rollout", task_runner=threads(MAX_THREADS), persist_result=False)
 def resume_rollout(
     rollout: str,
-    runs: int = 1,
     patience_s: float = 120.0,
     ledger: str = "default",
     credentials: str = "default",
@@ -26,7 +25,6 @@ def resume_rollout(
 
     Args:
         rollout: The rollout's id.
-        runs: How many runs on the work pool share a wave.
         patience_s: How long the run itself waits, in seconds, before it leaves the rollout to `tend-rollouts` again.
         ledger: Name of the ledger block.
         credentials: Name of the site credentials block.
@@ -34,4 +32,4 @@ def resume_rollout(
     """
     blocks = Blocks(ledger=ledger, credentials=credentials, secrets=secrets)
     with open_begun(rollout, blocks) as job:
-        return carry_out(job, runs=runs, patience_s=patience_s, blocks=blocks)
+        return carry_out(job, patience_s=patience_s, blocks=blocks)

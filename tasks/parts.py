@@ -19,14 +19,14 @@ STARTED_WITHIN_S = 60.0
 
 
 class Parts:
-    """Carries waves out by `count` runs, and asks for another run for what a dead one left.
+    """Carries waves out by as many runs as the strategy says, and asks for another run for what a dead one left.
 
     The pool must have room for one run more than that: whoever asks waits for them.
     """
 
-    def __init__(self, job: RolloutJob, count: int, blocks: Blocks) -> None:
+    def __init__(self, job: RolloutJob, blocks: Blocks) -> None:
         self._job = job
-        self._count = count
+        self._count = job.plan.strategy.runs
         self._blocks = blocks
         self._asked: dict[int, float] = {}
 
@@ -59,7 +59,7 @@ class Parts:
     def _ask(self, wave: Wave, part: int) -> None:
         self._asked[part] = time.monotonic()
         said = {"rollout": self._job.plan.rollout_id, "wave": wave.index, "part": part, "of": self._count}
-        run = start_run(DEPLOYMENT, {**said, "blocks": self._blocks.model_dump()})
+        run = start_run(DEPLOYMENT, {**said, **self._blocks.model_dump()})
         get_run_logger().info("Wave %s: part %d of %d is run %s", wave.name, part + 1, self._count, run)
 
 

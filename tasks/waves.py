@@ -17,7 +17,7 @@ from edge.model.outcome import Outcome, Status
 from edge.model.rollout import Act, NextAct, RolloutFacts, RolloutPlan, Wave
 from edge.model.site import Site
 from edge.policy.next_act import next_act
-from edge.policy.rollout import count_of
+from edge.policy.rollout import concurrency_of
 
 LOOK_EVERY_S = 1.0
 """How long a decision holds for the sites that are about to begin, in seconds."""
@@ -45,6 +45,7 @@ class WavesJob:
         self.holder = f"{runtime.flow_run.id}/{uuid4()}"
         """A process's own: a run that Prefect starts again is another holder than its dead self."""
         self.lasting = timedelta(seconds=claim_s)
+        self._wide = _without_width(plan)
         self._slots = {wave.index: threading.BoundedSemaphore(_width(plan, wave, share)) for wave in plan.waves}
         self._wave_of = {site: wave.index for wave in plan.waves for site in wave.sites}
         self._guard = threading.Lock()
@@ -71,9 +72,13 @@ class WavesJob:
         return self.ledger.rollouts.facts(self.plan.rollout_id, now=now), now
 
     def next_act(self) -> NextAct:
-        """What the rollout does next, decided from the ledger."""
+        """What the rollout does next, decided from the ledger.
+
+        All sites that may begin are named at once: how many of them are at work together is the slots' business, so
+        that none waits for a slow one of its batch.
+        """
         facts, now = self.facts()
-        return next_act(self.plan, facts, now)
+        return next_act(self._wide, facts, now)
 
     def slot(self, site: str) -> threading.BoundedSemaphore:
         """Held while the site is worked on."""
@@ -94,9 +99,13 @@ class WavesJob:
             self._looked = float("-inf")
 
 
+def _without_width(plan: RolloutPlan) -> RolloutPlan:
+    waves = tuple(wave.model_copy(update={"concurrency": max(1, len(wave.sites))}) for wave in plan.waves)
+    return plan.model_copy(update={"waves": waves})
+
+
 def _width(plan: RolloutPlan, wave: Wave, share: int) -> int:
-    wanted = wave.concurrency or count_of(plan.strategy.concurrency, len(wave.sites))
-    return max(1, -(-wanted // share))
+    return max(1, -(-concurrency_of(plan, wave) // share))
 
 
 def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outcome]) -> int:
