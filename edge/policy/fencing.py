@@ -39,7 +39,7 @@ def policy_objects() -> tuple[dict[str, Any], dict[str, Any]]:
     Requests without a token (people, controllers) do not meet its condition.
     """
     condition = f"has(request.userInfo.extra) && '{EXTRA}' in request.userInfo.extra"
-    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*", "*/*"], "scope": "*"}
+    rule = {"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"], "scope": "*"}
     policy = {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": LEASE.api_version, "kind": LEASE.kind},
@@ -47,8 +47,7 @@ def policy_objects() -> tuple[dict[str, Any], dict[str, Any]]:
         "matchConditions": [{"name": "carries-a-token", "expression": condition}],
         "validations": [
             {
-                "expression": f"params == null || !has(params.spec.leaseTransitions) || "
-                f"{_TOKEN} >= params.spec.leaseTransitions",
+                "expression": f"!has(params.spec.leaseTransitions) || {_TOKEN} >= params.spec.leaseTransitions",
                 "message": "another run of the platform has taken this site over",
                 "reason": "Forbidden",
             }
