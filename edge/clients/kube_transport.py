@@ -73,6 +73,14 @@ class Answer(NamedTuple):
     date: str = ""
 
 
+class Page(NamedTuple):
+    """An answer as it came, whatever its status."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
 class Transport:
     """Sends calls to one site. Safe to share between threads; holds at most a few idle connections."""
 
@@ -134,6 +142,16 @@ class Transport:
             return Answer(_object(body, where), body, response.headers.get("Date", ""))
         raise kube_errors.from_answer(response.status, body, response.headers, where)
 
+    def fetch(self, call: Call, wait_s: float, most: int) -> Page:
+        """Whatever comes back, without retries. ServerFault when it is longer than `most` bytes, else as `send`."""
+        where = self._where(call)
+        try:
+            response = self._open(call, wait_s)
+            body = self._whole(response, where, most=most, within_s=wait_s)
+        except _FAULTS as theirs:
+            raise kube_errors.from_exception(theirs, where) from theirs
+        return Page(response.status, response.headers.get("Content-Type", ""), body)
+
     @contextlib.contextmanager
     def stream(self, call: Call, silence_s: float) -> Iterator[Iterator[bytes]]:
         """The lines of a long answer as they come. `silence_s`: the longest wait for the next bytes."""
@@ -176,13 +194,20 @@ class Transport:
         response: urllib3.BaseHTTPResponse = answer.response
         return response
 
-    def _whole(self, response: urllib3.BaseHTTPResponse, where: Mapping[str, str]) -> bytes:
+    def _whole(
+        self,
+        response: urllib3.BaseHTTPResponse,
+        where: Mapping[str, str],
+        *,
+        most: int = _LONGEST_ANSWER,
+        within_s: float | None = None,
+    ) -> bytes:
         """The answer's body, within its limits of time and size."""
-        deadline = time.monotonic() + self._timeouts.answer_s
+        deadline = time.monotonic() + (within_s or self._timeouts.answer_s)
         body = bytearray()
         while chunk := response.read1(_CHUNK, decode_content=True):
             body += chunk
-            if len(body) > _LONGEST_ANSWER:
+            if len(body) > most:
                 response.close()
                 raise ServerFault("The site's answer is longer than any answer should be", **where)
             if time.monotonic() > deadline:

@@ -75,6 +75,11 @@ class SiteClient:
         """Close idle connections."""
         self._transport.close()
 
+    @property
+    def transport(self) -> Transport:
+        """The connection, for what is no object: see `edge.clients.service_proxy`."""
+        return self._transport
+
     def acting_as(self, user: str) -> SiteClient:
         """The same site over the same connections, asked in another user's name. Takes the right to impersonate.
 
