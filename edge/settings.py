@@ -15,6 +15,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from edge.errors import InvalidInput
 from edge.model.arc import EgressCheck
+from edge.model.rule import Enforcement
 from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
 
 PREFIX = "EDGE_"
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     """Commands that a kubeconfig may run to get a credential."""
     stamps: Path | None = None
     """Folder in which stamps are looked up by name, before the shipped ones."""
+    secrets: Path | None = None
+    """Folder with the secrets that stamps refer to, one file `<name>/<key>` each. None: `home/secrets`."""
     trust: Path | None = None
     """PEM file with the manufacturers' CA certificates. None: no device can be onboarded."""
     voucher_trust: Path | None = None
@@ -55,6 +58,12 @@ class Settings(BaseSettings):
     """YAML file with the rules that give a device its site. None: no device can be onboarded."""
     baseline: Path | None = None
     """YAML file with what every site gets before any stamp. None: the one that is shipped."""
+    policies: Path | None = None
+    """Folder with an operator's own policy rules, `*.yaml`, beside the shipped baseline. None: the baseline alone."""
+    allowed_registries: tuple[str, ...] = ("ghcr.io/edge-platform",)
+    """Registries, with a path, whose images need not be named by digest (a JSON list)."""
+    policy: Enforcement = Enforcement.ENFORCE
+    """Whether a breach of a rule keeps a stamp from a site, or is only told."""
     arc_subscription: str | None = None
     """Azure subscription id. None: sites are not connected to Azure Arc."""
     arc_resource_group: str = "edge"
@@ -105,6 +114,11 @@ class Settings(BaseSettings):
         """Where stamps are looked up by name: the folder that is set, then the shipped ones beside this package."""
         own = (self.stamps,) if self.stamps else ()
         return (*own, Path(__file__).parents[1] / "stamps")
+
+    @property
+    def secrets_folder(self) -> Path:
+        """Folder with the secrets that stamps refer to."""
+        return self.secrets or self.home / "secrets"
 
     @property
     def credentials_folder(self) -> Path:

@@ -14,6 +14,8 @@ from edge.policy.substitute import Template, parse_template
 from edge.policy.yaml_text import parse_documents
 
 MAX_OBJECTS = 5000
+MAX_ENGINE_BYTES = 20_000_000
+"""How large the YAML may be that an engine makes of one component."""
 SUBSTITUTE = "kustomize.toolkit.fluxcd.io/substitute"
 _API_VERSION = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?v[a-z0-9]{1,62}")
 _KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
@@ -26,6 +28,22 @@ Manifest = tuple[str, dict[str, Any]]
 def manifests_of(stamp: Stamp) -> tuple[Manifest, ...]:
     """The stamp's manifests in the order of its components, files and documents. They are shared: never change them."""
     return parse_manifests(tuple(stamp.manifests.items()))
+
+
+def parse_engine_output(text: str, *, origin: str, has_templates: bool) -> tuple[Manifest, ...]:
+    """Parse what an engine made of a component. `has_templates`: whether `${...}` in it is ours, or text.
+
+    The rules are those of `parse_manifests`, but for the size.
+    """
+    take = partial(_template, origin) if has_templates else None
+    found: list[Manifest] = []
+    for document in parse_documents(text, origin=origin, max_bytes=MAX_ENGINE_BYTES, take_template=take):
+        if has_templates:
+            _check_keys(document, origin)
+        found.append((origin, _manifest(document, origin)))
+        if len(found) > MAX_OBJECTS:
+            raise InvalidInput(f"A stamp may have at most {MAX_OBJECTS} objects", file=origin)
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=_STAMPS_KEPT)

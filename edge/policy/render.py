@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from edge.errors import InvalidInput
 from edge.model.stamp import Stamp
 from edge.policy.apply_order import in_order
-from edge.policy.manifests import manifests_of
+from edge.policy.manifests import Manifest, manifests_of
 from edge.policy.mergeable import mergeable
 from edge.policy.parameters import texts_of, values_for
 from edge.policy.scope import Scopes, is_namespaced
@@ -43,8 +43,18 @@ def render(stamp: Stamp, parameters: Mapping[str, str]) -> tuple[dict[str, Any],
     is unknown, missing or does not fit, an object outside the stamp's namespaces, a cluster-wide kind that the stamp
     does not name, and for two objects that are one. The answer is the caller's own: it may be changed.
     """
-    filler = Filler(values_for(stamp, parameters), texts_of(stamp))
-    filled: list[tuple[str, Any]] = [(file, filler.fill(manifest)) for file, manifest in manifests_of(stamp)]
+    return in_order(render_documents(stamp, manifests_of(stamp), values_for(stamp, parameters)))
+
+
+def render_documents(
+    stamp: Stamp, documents: Sequence[Manifest], values: Mapping[str, str]
+) -> tuple[dict[str, Any], ...]:
+    """The objects of these manifests, one for each and in their order; whichever engine made the manifests.
+
+    `values` are those of `values_for`. Errors are those of `render`, but for the ones about parameters.
+    """
+    filler = Filler(values, texts_of(stamp))
+    filled: list[tuple[str, Any]] = [(file, filler.fill(manifest)) for file, manifest in documents]
     own = _own_scopes([obj for _, obj in filled])
     objects: dict[_Identity, dict[str, Any]] = {}
     for file, obj in filled:
@@ -53,7 +63,7 @@ def render(stamp: Stamp, parameters: Mapping[str, str]) -> tuple[dict[str, Any],
         if identity in objects:
             raise InvalidInput("The stamp has this object twice", file=file, object=identity)
         objects[identity] = mergeable(_marked(obj, stamp))
-    return in_order(tuple(objects.values()))
+    return tuple(objects.values())
 
 
 def _own_scopes(objects: Sequence[Mapping[str, Any]]) -> Scopes:
