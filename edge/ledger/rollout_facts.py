@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select
 
-from edge.ledger.rollout_rows import gates_of, rollout_row
+from edge.errors import NotFound
+from edge.ledger.rollout_rows import gates_of
 from edge.ledger.tables import (
     failed_versions,
     rollout_gates,
@@ -27,6 +29,9 @@ from edge.model.placement import HoldKind
 from edge.model.rollout import ENDED, GateState, RolloutFacts, RolloutState, WaveTimes
 from edge.model.site import SiteState
 
+_ROLLOUT = select(rollouts.c.stamp, rollouts.c.digest, rollouts.c.state, rollouts.c.cancelled_at).where(
+    rollouts.c.rollout_id == bindparam("a")
+)
 _MINE = rollout_sites.c.rollout_id == bindparam("a")
 _SITES = select(
     rollout_sites.c.site,
@@ -77,28 +82,42 @@ _DUE = (
 
 def facts_of(connection: Connection, rollout_id: str, now: datetime) -> RolloutFacts:
     """As `Rollouts.facts`, from one connection that sees one moment."""
-    row = rollout_row(connection, rollout_id)
-    asked = {"a": rollout_id, "now": now, "stamp": row["stamp"], "digest": row["digest"]}
-    rows = connection.execute(_SITES, asked).all()
+    row = connection.execute(_ROLLOUT, {"a": rollout_id}).one_or_none()
+    if row is None:
+        raise NotFound("No such rollout", rollout=rollout_id)
+    asked = {"a": rollout_id, "now": now, "stamp": row.stamp, "digest": row.digest}
+    outcomes: dict[str, Outcome] = {}
+    working, precached = [], []
+    for site, status, cause, seconds, begun, fetched in connection.execute(_SITES, asked):
+        if status is not None:
+            outcomes[site] = _outcome(site, status, seconds) if cause is None else _caused(site, status, seconds, cause)
+        elif begun:
+            working.append(site)
+        if fetched:
+            precached.append(site)
     return RolloutFacts.model_construct(
-        outcomes={site.site: _outcome(site) for site in rows if site.status is not None},
-        working=frozenset(site.site for site in rows if site.begun and site.status is None),
-        precached=frozenset(site.site for site in rows if site.precached),
+        outcomes=outcomes,
+        working=frozenset(working),
+        precached=frozenset(precached),
         gone=frozenset(connection.execute(_GONE, asked).scalars()),
         locked={site: until for site, until in connection.execute(_LOCKED, asked)},
         failed_here=frozenset(connection.execute(_FAILED_BEFORE, asked).scalars()),
         waves={wave.wave: _times(wave) for wave in connection.execute(_WAVES, asked)},
         gates=gates_of(connection, rollout_id),
-        state=RolloutState(row["state"]),
-        cancelled=row["cancelled_at"] is not None,
+        state=RolloutState(row.state),
+        cancelled=row.cancelled_at is not None,
     )
 
 
-def _outcome(row: Row[Any]) -> Outcome:
-    cause = None if row.cause is None else Cause.model_construct(**row.cause)
-    return Outcome.model_construct(
-        subject=row.site, status=Status(row.status), cause=cause, seconds=row.seconds, detail={}
-    )
+@lru_cache(maxsize=8192)
+def _outcome(site: str, status: str, seconds: float) -> Outcome:
+    """The same value for the same row at each look: making it anew costs more than reading the row."""
+    return _caused(site, status, seconds, None)
+
+
+def _caused(site: str, status: str, seconds: float, cause: dict[str, Any] | None) -> Outcome:
+    why = None if cause is None else Cause.model_construct(**cause)
+    return Outcome.model_construct(subject=site, status=Status(status), cause=why, seconds=seconds, detail={})
 
 
 def _times(row: Row[Any]) -> WaveTimes:

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from sqlalchemy import and_, bindparam, column, insert, select, text, update
 
-from edge.errors import InvalidInput, LedgerMismatch
+from edge.errors import InvalidInput, LedgerMismatch, NotFound
 from edge.ledger.columns import Utc
 from edge.ledger.rollout_rows import rollout_row
 from edge.ledger.tables import rollout_sites, rollout_waves, rollouts
 from edge.ledger.writer import Transaction
 from edge.model.rollout import ENDED, RolloutState
 
+_WAITING = select(rollouts.c.waiting, rollouts.c.wake_at).where(rollouts.c.rollout_id == bindparam("a"))
 # As text, because SQLAlchemy compiles its own ON CONFLICT anew each time.
 _WAVE_STARTED = (
     text("""
@@ -44,8 +45,10 @@ _PRECACHED = (
 
 def wait(txn: Transaction, rollout_id: str, why: str, wake_at: datetime | None) -> None:
     """As `Rollouts.waiting`. Said every second, so nothing is written when it is known; no act, so not on the trail."""
-    row = rollout_row(txn.connection, rollout_id)
-    if (row["waiting"], row["wake_at"]) == (why, wake_at):
+    known = txn.connection.execute(_WAITING, {"a": rollout_id}).one_or_none()
+    if known is None:
+        raise NotFound("No such rollout", rollout=rollout_id)
+    if tuple(known) == (why, wake_at):
         return
     said = update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(waiting=why, wake_at=wake_at)
     txn.connection.execute(said)
@@ -103,5 +106,5 @@ def abandon(txn: Transaction, rollout_id: str, names: Sequence[str]) -> tuple[st
     rollout_row(txn.connection, rollout_id)
     free = tuple(name for name in names if txn.connection.execute(_ABANDON, {"a": rollout_id, "b": name}).rowcount)
     if free:
-        txn.audit("rollout.abandoned", rollout_id, {"sites": sorted(free)})
+        txn.audit("rollout.abandoned", rollout_id, {"sites": len(free), "first": free[0]})
     return free

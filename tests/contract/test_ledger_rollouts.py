@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
-from edge.errors import LedgerMismatch, NotFound, SiteSilent
+import pytest
+from sqlalchemy import update
+
+from edge.errors import InvalidInput, LedgerMismatch, NotFound, SiteSilent
 from edge.ledger import Ledger
+from edge.ledger.engine import open_engine
+from edge.ledger.tables import stamps
+from edge.model.check import HttpCheck
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import RolloutPlan, RolloutState, Strategy, Wave
-from edge.model.stamp import Component, Stamp
+from edge.model.placement import FailedVersion, HoldKind, SiteHold
+from edge.model.rollout import (
+    Approval,
+    Control,
+    RolloutFacts,
+    RolloutState,
+)
+from edge.model.rule import Waiver
+from edge.model.site import Site, SiteState
+from edge.model.stamp import Component, ComponentKind, ParameterValues, Requirements, Stamp
+from tests.contract.conftest import START, Clock
+from tests.contract.ledger_rollouts import actions, begun, ended, facts, plan
 
 STAMP = Stamp(
     name="line",
@@ -19,16 +35,6 @@ STAMP = Stamp(
     digest="a" * 64,
 )
 OTHER = STAMP.model_copy(update={"digest": "b" * 64})
-
-
-def plan(rollout_id: str = "r1", version: str = "1.0.0", sites: tuple[str, ...] = ("s1", "s2", "s3")) -> RolloutPlan:
-    waves = (
-        Wave(index=0, name="canary", sites=sites[:1], failure_budget=0),
-        Wave(index=1, name="wave 1", sites=sites[1:], failure_budget=1),
-    )
-    return RolloutPlan(
-        rollout_id=rollout_id, stamp="line", version=version, digest="a" * 64, strategy=Strategy(), waves=waves
-    )
 
 
 def unfinished(ledger: Ledger, *sites: str) -> str | None:
@@ -173,3 +179,147 @@ def test_rollouts_are_listed_newest_first_and_counted_by_version(ledger: Ledger)
     assert [rollout.plan.rollout_id for rollout in ledger.rollouts.list(2)] == ["r3", "r2"]
     assert ledger.rollouts.count("line", "1.0.0") == 2
     assert ledger.rollouts.count("line", "3.0.0") == 0
+
+
+def test_a_stamp_with_everything_in_it_comes_back_as_it_was(ledger: Ledger) -> None:
+    waiver = Waiver(code="no-latest", owner="me", reason="for a week", expires=START)
+    component = Component(name="web", path="web", kind=ComponentKind.KUSTOMIZE, depends_on=("base",))
+    full = STAMP.model_copy(
+        update={
+            "components": (*STAMP.components, component),
+            "values": ParameterValues(regions={"emea": {"x": "1"}}),
+            "requires": Requirements(kinds=("Certificate.cert-manager.io",)),
+            "checks": (HttpCheck(name="up", namespace="line", service="web", port="http"),),
+            "waivers": (waiver,),
+            "required_step": True,
+            "files": {"web/kustomization.yaml": "resources: []\n"},
+        }
+    )
+    ledger.stamps.record(full)
+    assert ledger.stamps.get("line", "1.0.0") == full
+
+
+def test_a_stamp_that_was_recorded_before_there_was_more_to_it_is_still_readable(
+    ledger: Ledger, ledger_url: str
+) -> None:
+    ledger.stamps.record(STAMP)
+    old = ("name", "version", "description", "namespaces", "cluster_kinds", "parameters", "manifests", "digest")
+    content = {**STAMP.model_dump(mode="json", include=set(old)), "components": [{"name": "base", "path": "base"}]}
+    engine = open_engine(ledger_url)
+    with engine.begin() as connection:
+        connection.execute(update(stamps).values(content=content))
+    engine.dispose()
+    assert ledger.stamps.get("line", "1.0.0") == STAMP
+
+
+def test_facts_say_what_has_ended_what_is_at_work_and_what_failed_before(ledger: Ledger) -> None:
+    for name, state in (("s1", SiteState.CONNECTED), ("s3", SiteState.DECOMMISSIONED)):
+        ledger.sites.put(Site(name=name, state=state))
+    begun(ledger)
+    ended(ledger, "s1", Status.FAILED)
+    ledger.rollouts.site_started("r1", "s2")
+    for rollout_id, site in (("r0", "s2"), ("r1", "s1")):
+        failed = FailedVersion(
+            site=site, stamp="line", version="1.0.0", digest="a" * 64, rollout_id=rollout_id, at=START
+        )
+        ledger.placements.fail(failed)
+    ledger.holds.put(SiteHold(site="s2", kind=HoldKind.ROLLOUTS, until=START + timedelta(hours=1), reason="busy"))
+    ledger.holds.put(SiteHold(site="s1", kind=HoldKind.ROLLOUTS, until=START, reason="over"))
+    ledger.rollouts.precached("r1", ["s2", "s3"])
+    found = facts(ledger)
+    assert found.outcomes == {"s1": Outcome(subject="s1", status=Status.FAILED)}
+    assert [sorted(each) for each in (found.working, found.gone, found.precached)] == [["s2"], ["s3"], ["s2", "s3"]]
+    assert found.locked == {"s2": START + timedelta(hours=1)}
+    assert found.failed_here == {"s2"}, "what this rollout brought about itself is not 'before'"
+    assert RolloutFacts.model_validate(found.model_dump()) == found
+
+
+def test_facts_of_no_rollout_are_not_found(ledger: Ledger) -> None:
+    with pytest.raises(NotFound):
+        facts(ledger, "r9")
+
+
+def test_a_wave_begins_and_ends_once(ledger: Ledger) -> None:
+    begun(ledger)
+    for _ in range(2):
+        ledger.rollouts.wave_started("r1", 0)
+    before = facts(ledger).waves[0]
+    for _ in range(2):
+        ledger.rollouts.wave_ended("r1", 0)
+    times = facts(ledger).waves[0]
+    assert before.ended_at is None
+    assert times.started_at == before.started_at
+    assert times.ended_at is not None
+    assert actions(ledger) == ["rollout.started", "rollout.wave-started", "rollout.wave-ended"]
+
+
+def test_a_wave_whose_sites_were_all_left_alone_ends_without_a_beginning(ledger: Ledger) -> None:
+    begun(ledger)
+    ledger.rollouts.wave_ended("r1", 1)
+    assert facts(ledger).waves[1].started_at is None
+    with pytest.raises(InvalidInput):
+        ledger.rollouts.wave_started("r1", 7)
+
+
+def test_what_it_waits_for_is_said_and_costs_nothing_when_it_is_known(ledger: Ledger, clock: Clock) -> None:
+    begun(ledger)
+    until = START + timedelta(hours=2)
+    ledger.rollouts.waiting("r1", "soaking", until)
+    rollout = ledger.rollouts.get("r1")
+    assert (rollout.waiting, rollout.wake_at) == ("soaking", until)
+    assert ledger.rollouts.list()[0].waiting == "soaking"
+    assert ledger.rollouts.due(START) == ()
+    assert ledger.rollouts.due(until) == ("r1",)
+    ledger.rollouts.waiting("r1", "", None)
+    assert ledger.rollouts.due(START) == ("r1",)
+    assert actions(ledger) == ["rollout.started"]
+
+
+def test_a_rollout_that_waits_for_a_person_is_due_once_that_person_has_spoken(ledger: Ledger) -> None:
+    begun(ledger)
+    gate = ledger.rollouts.ask("r1", 1, Approval.BEFORE)
+    assert ledger.rollouts.ask("r1", 1, Approval.BEFORE) == gate
+    assert ledger.rollouts.due(START) == ()
+    ledger.rollouts.decide("r1", True, by="ann", reason="looks good")
+    assert ledger.rollouts.due(START) == ("r1",)
+    ledger.rollouts.control("r1", Control.PAUSE, by="ann")
+    assert ledger.rollouts.due(START) == ()
+    ledger.rollouts.control("r1", Control.CANCEL, by="ann")
+    assert ledger.rollouts.due(START) == ("r1",)
+
+
+def test_a_rollout_moves_between_open_states_and_ends_from_any(ledger: Ledger) -> None:
+    begun(ledger)
+    for _ in range(2):
+        ledger.rollouts.move("r1", RolloutState.ROLLING_BACK)
+    with pytest.raises(InvalidInput):
+        ledger.rollouts.move("r1", RolloutState.STOPPED)
+    ledger.rollouts.finish("r1", RolloutState.ROLLED_BACK)
+    with pytest.raises(LedgerMismatch):
+        ledger.rollouts.move("r1", RolloutState.RUNNING)
+    assert actions(ledger) == ["rollout.started", "rollout.moved", "rollout.finished"]
+
+
+@pytest.mark.parametrize("state", [RolloutState.PAUSED, RolloutState.ROLLING_BACK])
+def test_a_rollout_that_is_paused_or_rolling_back_is_unfinished(ledger: Ledger, state: RolloutState) -> None:
+    begun(ledger)
+    ledger.rollouts.move("r1", state)
+    assert unfinished(ledger, "s1", "s2", "s3") == "r1"
+
+
+def test_who_else_has_a_site_is_the_rollout_that_was_started_first(ledger: Ledger) -> None:
+    for rollout_id in ("r0", "r2", "r1"):
+        begun(ledger, rollout_id)
+    ledger.rollouts.finish("r0", RolloutState.SUCCEEDED)
+    assert ledger.rollouts.active_on(["s1", "s9"], but="r1") == {"s1": "r2"}
+    assert ledger.rollouts.active_on(["s1"], but="r2") == {"s1": "r1"}
+
+
+def test_sites_that_a_dead_run_began_are_begun_again(ledger: Ledger) -> None:
+    begun(ledger)
+    ended(ledger, "s1", Status.SUCCEEDED)
+    ledger.rollouts.site_started("r1", "s2")
+    assert ledger.rollouts.abandon("r1", ["s1", "s2", "s3"]) == ("s2",)
+    assert facts(ledger).working == frozenset()
+    assert ledger.rollouts.get("r1").sites[0].status is Status.SUCCEEDED
+    assert ledger.audit.entries()[-1].detail == {"sites": 1, "first": "s2"}
