@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from pydantic import AwareDatetime, Field
 
 from edge.model.base import Value
 from edge.model.kube import ObjectRef
 
 
-class Rule(Value):
-    """One rule. `expression` is CEL over `object` (and `params`), true when the object is as it should be.
+class Enforcement(StrEnum):
+    """What a breach does."""
 
-    `kinds` are the kinds it looks at (`Deployment`, `Pod`); empty means all. `message` says what is wrong, `fix` what
-    to do about it.
+    ENFORCE = "enforce"
+    """The stamp does not go to the site."""
+    WARN = "warn"
+    """It is told, and nothing more."""
+
+
+class Rule(Value):
+    """One rule. `expression` is CEL, true when the object is as it should be.
+
+    It sees `object`, and of workloads `variables.pod`, `variables.containers` and `variables.registries`. `kinds` are
+    the kinds it looks at (`Deployment`, `Pod`); empty means all. `message` says what is wrong, `fix` what to do about
+    it.
     """
 
     code: str = Field(pattern=r"^[a-z][a-z0-9-]{2,62}$")
