@@ -121,6 +121,13 @@ def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
         yield opened
 
 
+@pytest.fixture
+def book(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    """An open, empty ledger on SQLite alone, for what no database has a say in."""
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", now=clock) as opened:
+        yield opened
+
+
 @pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     """A port on which API servers of lab sites answer."""

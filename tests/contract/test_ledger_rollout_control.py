@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -13,15 +11,7 @@ from edge.ledger import Ledger
 from edge.model.outcome import Status
 from edge.model.rollout import ENDED, Approval, Control, GateState, RolloutState
 from edge.model.step import StepKey
-from tests.contract.conftest import Clock
 from tests.contract.ledger_rollouts import actions, begun, ended, facts, plan
-
-
-@pytest.fixture
-def book(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
-    """A ledger on SQLite alone, for what no database has a say in."""
-    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", now=clock) as opened:
-        yield opened
 
 
 def test_an_approval_is_on_record_with_who_and_why(ledger: Ledger) -> None:

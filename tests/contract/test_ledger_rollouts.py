@@ -181,7 +181,7 @@ def test_rollouts_are_listed_newest_first_and_counted_by_version(ledger: Ledger)
     assert ledger.rollouts.count("line", "3.0.0") == 0
 
 
-def test_a_stamp_with_everything_in_it_comes_back_as_it_was(ledger: Ledger) -> None:
+def test_a_stamp_with_everything_in_it_comes_back_as_it_was(book: Ledger) -> None:
     waiver = Waiver(code="no-latest", owner="me", reason="for a week", expires=START)
     component = Component(name="web", path="web", kind=ComponentKind.KUSTOMIZE, depends_on=("base",))
     full = STAMP.model_copy(
@@ -195,8 +195,8 @@ def test_a_stamp_with_everything_in_it_comes_back_as_it_was(ledger: Ledger) -> N
             "files": {"web/kustomization.yaml": "resources: []\n"},
         }
     )
-    ledger.stamps.record(full)
-    assert ledger.stamps.get("line", "1.0.0") == full
+    book.stamps.record(full)
+    assert book.stamps.get("line", "1.0.0") == full
 
 
 def test_a_stamp_that_was_recorded_before_there_was_more_to_it_is_still_readable(
@@ -234,31 +234,31 @@ def test_facts_say_what_has_ended_what_is_at_work_and_what_failed_before(ledger:
     assert RolloutFacts.model_validate(found.model_dump()) == found
 
 
-def test_facts_of_no_rollout_are_not_found(ledger: Ledger) -> None:
+def test_facts_of_no_rollout_are_not_found(book: Ledger) -> None:
     with pytest.raises(NotFound):
-        facts(ledger, "r9")
+        facts(book, "r9")
 
 
-def test_a_wave_begins_and_ends_once(ledger: Ledger) -> None:
-    begun(ledger)
+def test_a_wave_begins_and_ends_once(book: Ledger) -> None:
+    begun(book)
     for _ in range(2):
-        ledger.rollouts.wave_started("r1", 0)
-    before = facts(ledger).waves[0]
+        book.rollouts.wave_started("r1", 0)
+    before = facts(book).waves[0]
     for _ in range(2):
-        ledger.rollouts.wave_ended("r1", 0)
-    times = facts(ledger).waves[0]
+        book.rollouts.wave_ended("r1", 0)
+    times = facts(book).waves[0]
     assert before.ended_at is None
     assert times.started_at == before.started_at
     assert times.ended_at is not None
-    assert actions(ledger) == ["rollout.started", "rollout.wave-started", "rollout.wave-ended"]
+    assert actions(book) == ["rollout.started", "rollout.wave-started", "rollout.wave-ended"]
 
 
-def test_a_wave_whose_sites_were_all_left_alone_ends_without_a_beginning(ledger: Ledger) -> None:
-    begun(ledger)
-    ledger.rollouts.wave_ended("r1", 1)
-    assert facts(ledger).waves[1].started_at is None
+def test_a_wave_whose_sites_were_all_left_alone_ends_without_a_beginning(book: Ledger) -> None:
+    begun(book)
+    book.rollouts.wave_ended("r1", 1)
+    assert facts(book).waves[1].started_at is None
     with pytest.raises(InvalidInput):
-        ledger.rollouts.wave_started("r1", 7)
+        book.rollouts.wave_started("r1", 7)
 
 
 def test_what_it_waits_for_is_said_and_costs_nothing_when_it_is_known(ledger: Ledger, clock: Clock) -> None:
@@ -288,38 +288,38 @@ def test_a_rollout_that_waits_for_a_person_is_due_once_that_person_has_spoken(le
     assert ledger.rollouts.due(START) == ("r1",)
 
 
-def test_a_rollout_moves_between_open_states_and_ends_from_any(ledger: Ledger) -> None:
-    begun(ledger)
+def test_a_rollout_moves_between_open_states_and_ends_from_any(book: Ledger) -> None:
+    begun(book)
     for _ in range(2):
-        ledger.rollouts.move("r1", RolloutState.ROLLING_BACK)
+        book.rollouts.move("r1", RolloutState.ROLLING_BACK)
     with pytest.raises(InvalidInput):
-        ledger.rollouts.move("r1", RolloutState.STOPPED)
-    ledger.rollouts.finish("r1", RolloutState.ROLLED_BACK)
+        book.rollouts.move("r1", RolloutState.STOPPED)
+    book.rollouts.finish("r1", RolloutState.ROLLED_BACK)
     with pytest.raises(LedgerMismatch):
-        ledger.rollouts.move("r1", RolloutState.RUNNING)
-    assert actions(ledger) == ["rollout.started", "rollout.moved", "rollout.finished"]
+        book.rollouts.move("r1", RolloutState.RUNNING)
+    assert actions(book) == ["rollout.started", "rollout.moved", "rollout.finished"]
 
 
 @pytest.mark.parametrize("state", [RolloutState.PAUSED, RolloutState.ROLLING_BACK])
-def test_a_rollout_that_is_paused_or_rolling_back_is_unfinished(ledger: Ledger, state: RolloutState) -> None:
-    begun(ledger)
-    ledger.rollouts.move("r1", state)
-    assert unfinished(ledger, "s1", "s2", "s3") == "r1"
+def test_a_rollout_that_is_paused_or_rolling_back_is_unfinished(book: Ledger, state: RolloutState) -> None:
+    begun(book)
+    book.rollouts.move("r1", state)
+    assert unfinished(book, "s1", "s2", "s3") == "r1"
 
 
-def test_who_else_has_a_site_is_the_rollout_that_was_started_first(ledger: Ledger) -> None:
+def test_who_else_has_a_site_is_the_rollout_that_was_started_first(book: Ledger) -> None:
     for rollout_id in ("r0", "r2", "r1"):
-        begun(ledger, rollout_id)
-    ledger.rollouts.finish("r0", RolloutState.SUCCEEDED)
-    assert ledger.rollouts.active_on(["s1", "s9"], but="r1") == {"s1": "r2"}
-    assert ledger.rollouts.active_on(["s1"], but="r2") == {"s1": "r1"}
+        begun(book, rollout_id)
+    book.rollouts.finish("r0", RolloutState.SUCCEEDED)
+    assert book.rollouts.active_on(["s1", "s9"], but="r1") == {"s1": "r2"}
+    assert book.rollouts.active_on(["s1"], but="r2") == {"s1": "r1"}
 
 
-def test_sites_that_a_dead_run_began_are_begun_again(ledger: Ledger) -> None:
-    begun(ledger)
-    ended(ledger, "s1", Status.SUCCEEDED)
-    ledger.rollouts.site_started("r1", "s2")
-    assert ledger.rollouts.abandon("r1", ["s1", "s2", "s3"]) == ("s2",)
-    assert facts(ledger).working == frozenset()
-    assert ledger.rollouts.get("r1").sites[0].status is Status.SUCCEEDED
-    assert ledger.audit.entries()[-1].detail == {"sites": 1, "first": "s2"}
+def test_sites_that_a_dead_run_began_are_begun_again(book: Ledger) -> None:
+    begun(book)
+    ended(book, "s1", Status.SUCCEEDED)
+    book.rollouts.site_started("r1", "s2")
+    assert book.rollouts.abandon("r1", ["s1", "s2", "s3"]) == ("s2",)
+    assert facts(book).working == frozenset()
+    assert book.rollouts.get("r1").sites[0].status is Status.SUCCEEDED
+    assert book.audit.entries()[-1].detail == {"sites": 1, "first": "s2"}
