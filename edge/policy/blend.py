@@ -38,6 +38,8 @@ def blend(was: Any, now: Any, claims: Claims, *, anew: bool = False) -> Any:
     """The value to go back to, or MISSING. `anew`: what holds it was not there before."""
     if not (has_below(claims.others) or has_below(claims.others_before)):
         return _whole(was, now, claims, anew)
+    if isinstance(now, _Missing) and is_member(claims.ours_before) and not is_member(claims.others_before):
+        return was  # The place was ours, and went with all that others had in it when we gave it up.
     if isinstance(was, Mapping | _Missing) and isinstance(now, Mapping | _Missing):
         return _mapping(was, now, claims)
     if isinstance(was, list | _Missing) and isinstance(now, list | _Missing):
@@ -80,13 +82,19 @@ def _list(was: Any, now: Any, claims: Claims) -> Any:
     if before is None or after is None:
         return now if claims.ours is None else was
     anew = isinstance(was, _Missing)
-    kept = []
-    for identity in dict.fromkeys((*before, *after)):
-        place = claims.at(elements.get(identity, ""))
-        value = blend(before.get(identity, MISSING), after.get(identity, MISSING), place, anew=anew)
-        if value is not MISSING:
-            kept.append(value)
-    return kept or _when_empty(was, now, claims)
+    found = {
+        identity: blend(
+            before.get(identity, MISSING),
+            after.get(identity, MISSING),
+            claims.at(elements.get(identity, "")),
+            anew=anew,
+        )
+        for identity in (*after, *(one for one in before if one not in after))
+    }
+    kept = {identity: value for identity, value in found.items() if value is not MISSING}
+    # The old order when only old items are left, else the order that those who added to it have found.
+    order = before if kept.keys() <= before.keys() else kept
+    return [kept[identity] for identity in order if identity in kept] or _when_empty(was, now, claims)
 
 
 def _when_empty(was: Any, now: Any, claims: Claims) -> Any:

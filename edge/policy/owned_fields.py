@@ -6,6 +6,8 @@ A key is a path element (`f:image`, `k:{"name":"app"}`, `v:"x"`), its value the 
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -50,6 +52,26 @@ def difference(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None
         return left
     below = {key: difference(left[key], right.get(key)) for key in left if key != SELF}
     return _set(is_member(left) and not is_member(right), below)
+
+
+def within(fields: FieldSet | None, value: Any) -> FieldSet | None:
+    """Those fields of the set that the value has; None when it has none of them."""
+    if fields is None:
+        return None
+    found = {key: _step(value, key) for key in fields if key != SELF}
+    return _set(is_member(fields), {key: within(fields[key], one[0]) for key, one in found.items() if one})
+
+
+def _step(value: Any, element: str) -> tuple[Any, ...]:
+    """What is at this path element, as a tuple of one; empty when nothing is."""
+    kind, text = element[:2], element[2:]
+    if kind == "f:" and isinstance(value, Mapping):
+        return (value[text],) if text in value else ()
+    if kind in ("k:", "v:") and isinstance(value, list):
+        wanted = json.loads(text)
+        fits = (item for item in value if (wanted.items() <= item.items() if kind == "k:" else wanted == item))
+        return tuple(itertools.islice(fits, 1))
+    return ()
 
 
 def _set(member: bool, below: Mapping[str, FieldSet | None]) -> FieldSet | None:

@@ -24,6 +24,7 @@ from edge.policy.owned_fields import (
     intersection,
     is_ours,
     union,
+    within,
 )
 from edge.policy.render import MANAGED_BY, MANAGED_BY_LABEL, STAMP_LABEL
 
@@ -142,9 +143,9 @@ def gone_back(was: KubeObject, live: KubeObject) -> dict[str, Any]:
 def managers_back(was: KubeObject, live: KubeObject) -> list[Entry] | None:
     """Who owns which field once `gone_back` is there; None when that is what `live` says already.
 
-    Ours is what it was, less what others took since. What we took from others is theirs again.
+    Ours is what it was, less what others took since. What we took from others, or removed of theirs, is theirs again.
     """
-    ours, others = fields_of(live, ours=True), fields_of(live, ours=False)
+    ours, others, wanted = fields_of(live, ours=True), fields_of(live, ours=False), gone_back(was, live)
     live_entries = list(((live.get("metadata") or {}).get("managedFields")) or ())
     kept = [entry for entry in live_entries if entry.get("subresource") or not is_ours(entry)]
     for entry in entries_of(was):
@@ -152,7 +153,9 @@ def managers_back(was: KubeObject, live: KubeObject) -> list[Entry] | None:
             taken_since = difference(others, fields_of(was, ours=False))
             _add(kept, entry, difference(entry.get("fieldsV1"), taken_since))
         else:
-            _add(kept, entry, difference(intersection(entry.get("fieldsV1"), ours), others))
+            fields = entry.get("fieldsV1")
+            came_back = difference(within(fields, wanted), within(fields, live))
+            _add(kept, entry, difference(union(intersection(fields, ours), came_back), others))
     return None if _same_entries(kept, live_entries) else kept
 
 
