@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     """Folder in which stamps are looked up by name, before the shipped ones."""
     secrets: Path | None = None
     """Folder with the secrets that stamps refer to, one file `<name>/<key>` each. None: `home/secrets`."""
+    registry_ca_file: Path | None = None
+    """CA file for the registries that stamps and charts are read from; None: the public ones."""
+    registry_auth: Path | None = None
+    """Docker's file with the logins of registries. None: `config.json` in `DOCKER_CONFIG` or `~/.docker`."""
     trust: Path | None = None
     """PEM file with the manufacturers' CA certificates. None: no device can be onboarded."""
     voucher_trust: Path | None = None
@@ -114,6 +118,12 @@ class Settings(BaseSettings):
         """Where stamps are looked up by name: the folder that is set, then the shipped ones beside this package."""
         own = (self.stamps,) if self.stamps else ()
         return (*own, Path(__file__).parents[1] / "stamps")
+
+    @property
+    def registry_auth_file(self) -> Path:
+        """Docker's file with the logins of registries; it may not be there."""
+        folder = os.environ.get("DOCKER_CONFIG")
+        return self.registry_auth or (Path(folder) if folder else Path.home() / ".docker") / "config.json"
 
     @property
     def secrets_folder(self) -> Path:
