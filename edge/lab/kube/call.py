@@ -145,6 +145,8 @@ class Answer:
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    delay_s: float = 0.0
+    """Lab seconds until it is sent."""
 
 
 def answer(value: Any, status: int = 200) -> Answer:

@@ -33,6 +33,7 @@ _SUBRESOURCE_KINDS = {
     "eviction": ("policy", "v1", "Eviction"),
     "binding": ("", "v1", "Binding"),
     "token": ("authentication.k8s.io", "v1", "TokenRequest"),
+    "proxy": ("", "v1", "ServiceProxyOptions"),
 }
 _SUBRESOURCE_VERBS = {
     "scale": ["get", "patch", "update"],
@@ -40,6 +41,7 @@ _SUBRESOURCE_VERBS = {
     "approval": ["get", "patch", "update"],
     "finalize": ["update"],
     "log": ["get"],
+    "proxy": ["create", "delete", "get", "patch", "update"],
 }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote
 
 import orjson
 
-from edge.lab.kube import discovery, openapi, rbac
+from edge.lab.kube import discovery, openapi, rbac, service_proxy
 from edge.lab.kube.call import ANONYMOUS, Answer, Call, User, answer
 from edge.lab.kube.errors import ApiError, bad_request, forbidden, method_not_allowed, no_such_path, unauthorized
 from edge.lab.kube.impersonation import Asked, impersonated
@@ -37,6 +37,9 @@ class Clock(Protocol):
 
     def now(self) -> Any:
         """The site's time, an aware datetime."""
+
+    async def sleep(self, lab_seconds: float) -> None:
+        """Wait for so many lab seconds."""
 
 
 class SiteServer:
@@ -70,12 +73,18 @@ class SiteServer:
         self._remember(call, reply, perf_counter() - begun)
         if isinstance(reply, Watch):
             await reply.run(receive, send)
-        else:
-            await _send(send, call, reply)
+            return
+        if reply.delay_s:
+            await self.clock.sleep(reply.delay_s)
+        await _send(send, call, reply)
 
     def _reply(self, call: Call) -> Answer | Watch:
         call.user = self._authenticate(call)
         parts = [unquote(part) for part in call.path.split("/") if part]
+        asked = service_proxy.Asked.by(parts) if "proxy" in parts else None
+        if asked is not None:
+            self._authorise(call, service_proxy.verb_of(call), asked.target)
+            return service_proxy.proxied(self.site, call, asked)
         if len(parts) > 2 and (parts[0] == "api" or (parts[0] == "apis" and len(parts) > 3)):
             target = target_of(self.store.types, parts)
             word, verb = verb_of(call, target)
