@@ -35,6 +35,11 @@ class PolicyRules(Block):
         made.book()
         return made
 
+    @property
+    def is_strict(self) -> bool:
+        """Whether a breach keeps a stamp from a site."""
+        return self.enforcement is Enforcement.ENFORCE
+
     def book(self) -> RuleBook:
         """All rules, compiled. Raises InvalidInput naming file and rule when one is no good."""
         return _book(tuple(sorted(self.more.items())), tuple(self.registries))

@@ -30,12 +30,14 @@ from blocks.credentials import SiteCredentials
 from blocks.gateway import GatewaySecret
 from blocks.ledger import EdgeLedger
 from blocks.load import server_fault
+from blocks.policies import PolicyRules
+from blocks.secrets import SecretSource
 from edge.errors import EdgeError, InvalidInput, OperationFailed
 from edge.settings import Settings
 
 HERE = Path(__file__).parent
 PREFECT_FILE = HERE.parent / "prefect.yaml"
-BLOCKS = (EdgeLedger, SiteCredentials, ArcSubscription, GatewaySecret, DeviceAdmission)
+BLOCKS = (EdgeLedger, SiteCredentials, SecretSource, PolicyRules, ArcSubscription, GatewaySecret, DeviceAdmission)
 
 BAD_OUTCOME, BAD_INPUT = 1, 2
 

@@ -22,10 +22,11 @@ from edge.errors import (
     PolicyViolated,
     Rejected,
     SiteUnfit,
+    WriteConflict,
 )
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.plan import Action, ObjectChange, SiteLook
-from edge.model.rule import Enforcement, Violation
+from edge.model.rule import Violation
 from edge.model.stamp import Stamp
 from edge.model.step import Detail
 from edge.policy.change import change_of, removed
@@ -111,7 +112,7 @@ class _Look:
         """Look at everything."""
         live = self._client.look(list(self._refs)) if self._live is None else self._live
         violations = self._policies.book().violations(self._objects, self._stamp.waivers, datetime.now(UTC))
-        is_strict = self._policies.enforcement is Enforcement.ENFORCE
+        is_strict = self._policies.is_strict
         self._broken = unwaived(violations) if is_strict else ()
         told = [] if is_strict else [_sentence(one) for one in unwaived(violations)]
         facts = read_facts(self._client, self._stamp, self._objects, live)
@@ -122,6 +123,7 @@ class _Look:
             changes=(*(one for one in changes if one is not None), *self._removed(inventory)),
             untried=self._untried,
             problems=self._problems(),
+            codes=self._codes(),
             warnings=(*warnings(facts), *told),
             violations=violations,
             clock_off_s=facts.clock_off_s,
@@ -160,6 +162,10 @@ class _Look:
             *(f"{ref}: {_told(error)}" for ref, error in self._refused.items()),
         )
 
+    def _codes(self) -> tuple[str, ...]:
+        found = [one.code for one in self._broken] + list(self._unfit.values())
+        return tuple(sorted({*found, *(error.code for error in self._refused.values())}))
+
     def _change(
         self, ref: ObjectRef, obj: KubeObject, live: KubeObject | None, missing: frozenset[str]
     ) -> ObjectChange | None:
@@ -193,7 +199,7 @@ class _Look:
             if {ref.kind, _with_group(ref)} & own_kinds(self._objects):
                 return self._try_by_schema(ref, obj)
             raise
-        except CredentialRejected:
+        except (CredentialRejected, WriteConflict):
             pass
         return ObjectChange(ref=ref, action=Action.CREATE)
 
@@ -203,8 +209,7 @@ class _Look:
         schema = schemas_in(self._objects).get((ref.api_version, ref.kind))
         faults = schema_faults(schema, obj) if schema is not None else ()
         if faults:
-            raise_for = Rejected("; ".join(faults), object=ref)
-            self._refused[str(ref)] = raise_for
+            self._refused[str(ref)] = Rejected("; ".join(faults), object=ref)
             return None
         return ObjectChange(ref=ref, action=Action.CREATE)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from blocks.admission import DeviceAdmission
     from blocks.credentials import SiteCredentials
+    from blocks.policies import PolicyRules
+    from blocks.secrets import SecretSource
     from edge.ledger import Ledger
 
 
@@ -42,3 +44,19 @@ def site_credentials() -> SiteCredentials:
     from blocks.load import load  # noqa: PLC0415 - as above
 
     return load(SiteCredentials, "default")
+
+
+def policy_rules() -> PolicyRules:
+    """What rendered objects must keep to, found as the ledger is."""
+    from blocks.load import load  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.policies import PolicyRules  # noqa: PLC0415 - as above
+
+    return load(PolicyRules, "default")
+
+
+def secret_source() -> SecretSource:
+    """Where secrets come from, found as the ledger is."""
+    from blocks.load import load  # noqa: PLC0415 - Prefect takes a second to import
+    from blocks.secrets import SecretSource  # noqa: PLC0415 - as above
+
+    return load(SecretSource, "default")

@@ -13,6 +13,8 @@ class Blocks(Value):
     ledger: str = "default"
     credentials: str = "default"
     secrets: str = "default"
+    policies: str = "default"
+    policies: str = "default"
 
 
 class RolloutOrder(Value):

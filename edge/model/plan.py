@@ -50,6 +50,8 @@ class SiteLook(Value):
     changes: tuple[ObjectChange, ...] = ()
     untried: dict[str, str] = {}
     problems: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    """What kind of problems there are: codes of rules, checks or errors."""
     warnings: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
     clock_off_s: float | None = None
@@ -61,10 +63,14 @@ class SiteLook(Value):
 
 
 class SitePlan(Value):
-    """One site's part. `skipped` says why the rollout would not touch it; `cause` why it could not be looked at."""
+    """One site's part. `skipped` says why the rollout would not touch it; `cause` why it could not be looked at.
+
+    `is_away`: it could not be reached, and its policy says that this may be.
+    """
 
     site: SiteName
     wave: int
+    is_away: bool = False
     look: SiteLook | None = None
     skipped: str = ""
     cause: Cause | None = None
