@@ -19,7 +19,7 @@ from edge.model.rule import Enforcement
 from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
 
 PREFIX = "EDGE_"
-_SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys", "mqtt_password")
+_SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys", "mqtt_password", "gitops_password")
 
 
 class Settings(BaseSettings):
@@ -85,6 +85,17 @@ class Settings(BaseSettings):
     """Whether a Job on the cluster looks for its way out to Azure before it is connected."""
     arc_diagnostics_image: str = DIAGNOSTICS_IMAGE
     """Image of that Job: a shell with `nslookup` and `nc`."""
+    gitops_url: str | None = None
+    """Repository (`oci://host/path`) to which revisions are published for sites that pull. None: nothing is."""
+    gitops_ca_file: Path | None = None
+    """CA file for its host, given to the sites too; None: the public ones."""
+    gitops_username: str = ""
+    gitops_password: SecretStr = SecretStr("")
+    """Password or token of somebody who may push there."""
+    gitops_pull_secret: str = ""
+    """Name of the Secret at each site with which it pulls. Empty: everybody may."""
+    gitops_interval_s: float = Field(default=300.0, ge=1, le=86400)
+    """Seconds after which a site looks again whether it is as the revision says."""
     gateway_tokens: tuple[SecretStr, ...] = ()
     """Bearer tokens that senders of events may use (a JSON list)."""
     gateway_rate: float | None = Field(default=None, gt=0)

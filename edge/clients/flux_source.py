@@ -58,6 +58,7 @@ class RevisionStore:
         self.url = url
         self._base = f"https://{found['host']}/v2/{found['path']}"
         self._retrier = Retrier(retry)
+        self._published: set[str] = set()
         self._http = httpx.Client(
             verify=ssl.create_default_context(cafile=ca_file), timeout=_TIMEOUT, auth=login, follow_redirects=True
         )
@@ -90,11 +91,11 @@ class RevisionStore:
             }
         )
         place, digest = f"{self._base}/{name}", _digest(manifest)
-        if not self._has(f"{place}/manifests/{digest}"):
+        if digest not in self._published and not self._has(f"{place}/manifests/{digest}"):
             for content in (config, layer):
                 self._push_blob(place, content)
-            headers = {"content-type": MANIFEST}
-            self._ask("PUT", f"{place}/manifests/{digest}", manifest, headers)
+            self._ask("PUT", f"{place}/manifests/{digest}", manifest, {"content-type": MANIFEST})
+        self._published.add(digest)
         return Revision(url=f"{self.url}/{name}", digest=digest)
 
     def _push_blob(self, place: str, content: bytes) -> None:

@@ -25,6 +25,7 @@ from edge.lab.ca import Authority, write_secret
 from edge.lab.clock import LabClock
 from edge.lab.controllers.engine import Engine
 from edge.lab.controllers.stages import read_stages
+from edge.lab.flux.arc import FluxAgent
 from edge.lab.flux.puller import Puller
 from edge.lab.flux.registry import Registry
 from edge.lab.flux.runtime import FluxHost
@@ -74,6 +75,7 @@ class Lab:
         self._admin = AdminApp(self.world, self._admin_token, stop=self.stop, save=self._save)
         options = AzureOptions(
             agents=AgentsLook(self.world, _HOST),
+            flux=FluxAgent(self.world),
             provisioning_s=scenario.azure.provisioning_s,
             deleting_s=scenario.azure.deleting_s,
             # An operation is over sooner when the clock runs fast, so callers are asked to look sooner.

@@ -91,6 +91,8 @@ class FluxReport(Value):
     synced: str = ""
     synced_at: AwareDatetime | None = None
     parts: tuple[PartReport, ...] = ()
+    trouble: str = ""
+    """Why the agents at the site could not even ask Flux for it."""
 
 
 class Verdict(Value):

@@ -8,6 +8,7 @@ its own.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 import yaml
 
 from edge.errors import InvalidInput
-from edge.model.gitops import Bundle, Compliance, FluxReport, FluxWish, PartReport, Verdict
+from edge.model.gitops import Bundle, FluxWish
 from edge.model.kube import KubeObject, ObjectRef
+from edge.model.site import Site
+from edge.model.stamp import Stamp
+from edge.policy.parameters import BUILT_IN
 from edge.policy.yaml_text import plain_value
 
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
@@ -43,6 +47,14 @@ def check_without_secrets(objects: Sequence[KubeObject], shown: Sequence[KubeObj
             remedy="Deliver it with `delivery: direct`, or let the site get the secret from its own store",
             object=held[0],
         )
+
+
+def own_values(site: Site, stamp: Stamp) -> dict[str, str]:
+    """The values in which this site may differ from others, by the names of the parameters."""
+    builtin = dict(zip(BUILT_IN, (site.name, site.region, site.tenant, site.role), strict=True))
+    given = stamp.values
+    layers = (given.regions.get(site.region), given.tenants.get(site.tenant), given.sites.get(site.name))
+    return {**builtin, **{name: value for layer in layers for name, value in (layer or {}).items()}}
 
 
 def bundle(stages: Sequence[Sequence[KubeObject]], own: Mapping[str, str]) -> Bundle:
@@ -165,60 +177,35 @@ def _go(seconds: float) -> str:
     return f"{max(1, round(seconds))}s"
 
 
-# What it reports
-
-
-def report_of(objects: Sequence[KubeObject]) -> FluxReport:
-    """The report of a site's own Flux objects, as they are there."""
-    parts = [_part(obj) for obj in objects if obj["kind"] == "Kustomization"]
-    source = next((obj for obj in objects if obj["kind"] == "OCIRepository"), None)
-    artifact = ((source or {}).get("status") or {}).get("artifact") or {}
-    return FluxReport(
-        source=_part(source) if source is not None else None,
-        synced=artifact.get("revision", ""),
-        synced_at=artifact.get("lastUpdateTime"),
-        parts=tuple(parts),
-    )
-
-
-def _part(obj: KubeObject) -> PartReport:
-    meta, status = obj["metadata"], obj.get("status") or {}
-    ready: Mapping[str, Any] = next((one for one in status.get("conditions") or () if one.get("type") == "Ready"), {})
-    return PartReport(
-        name=meta["name"],
-        ready=ready.get("status", "Unknown"),
-        reason=ready.get("reason", ""),
-        message=ready.get("message", ""),
-        current=ready.get("observedGeneration") == meta.get("generation"),
-        applied=status.get("lastAppliedRevision", ""),
-        since=ready.get("lastTransitionTime"),
-    )
-
-
-def judge(wish: FluxWish, report: FluxReport) -> Verdict:
-    """What a report means for the revision that the site was asked for."""
-    digest = wish.revision.digest
-    if not report.synced.endswith(digest):
-        said = report.source.message if report.source and report.source.ready == "False" else ""
-        return Verdict(compliance=Compliance.PENDING, message=said or "The site has not fetched the revision yet")
-    known = {part.name: part for part in report.parts}
-    parts = [known.get(name) or PartReport(name=name) for name in wish.parts]
-    failed = next((part for part in parts if _is_final(part, report)), None)
-    if failed is not None:
-        return Verdict(compliance=Compliance.FAILED, message=f"{failed.name}: {failed.message}", reason=failed.reason)
-    waiting = next((part for part in parts if not _is_done(part, digest)), None)
-    if waiting is not None:
-        said = f"{waiting.name}: {waiting.message or 'not reported yet'}"
-        return Verdict(compliance=Compliance.PENDING, message=said, reason=waiting.reason)
-    return Verdict(compliance=Compliance.COMPLIANT)
-
-
-def _is_done(part: PartReport, digest: str) -> bool:
-    return part.current and part.ready == "True" and part.applied.endswith(digest)
-
-
-def _is_final(part: PartReport, report: FluxReport) -> bool:
-    """A failure is about this revision when it came after the revision did; both times are the site's."""
-    if not part.current or part.ready != "False" or part.reason not in FINAL_REASONS:
-        return False
-    return report.synced_at is None or part.since is None or part.since >= report.synced_at
+def arc_properties(wish: FluxWish) -> dict[str, Any]:
+    """The same as properties of a fluxConfiguration, in Azure's own form, for a site with Azure Arc."""
+    source: dict[str, Any] = {
+        "url": wish.revision.url,
+        "syncIntervalInSeconds": max(1, round(wish.interval_s)),
+        "repositoryRef": {"digest": wish.revision.digest},
+    }
+    if wish.ca:
+        source["tlsConfig"] = {"caCertificate": base64.b64encode(wish.ca.encode()).decode()}
+    if wish.pull_secret:
+        source["localAuthRef"] = wish.pull_secret
+    parts = {
+        stage: {
+            "path": f"./{stage}",
+            "dependsOn": [wish.stages[index - 1]] if index else [],
+            "syncIntervalInSeconds": max(1, round(wish.interval_s)),
+            "retryIntervalInSeconds": max(1, round(wish.retry_s)),
+            "timeoutInSeconds": max(1, round(wish.timeout_s)),
+            "prune": wish.prune,
+            "wait": True,
+            **({"postBuild": {"substitute": wish.variables}} if wish.variables else {}),
+        }
+        for index, stage in enumerate(wish.stages)
+    }
+    return {
+        "scope": "cluster",
+        "namespace": wish.namespace,
+        "sourceKind": "OCIRepository",
+        "suspend": False,
+        "ociRepository": source,
+        "kustomizations": parts,
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,19 @@ class AgentsSeen:
     kubernetes_version: str = ""
     nodes: int = 0
     cores: int = 0
+
+
+class FluxAgents(Protocol):
+    """The agents for Flux at sites that can be reached. `config` is the name of a fluxConfiguration."""
+
+    def bring(self, name: str, config: str, properties: Mapping[str, Any]) -> str:
+        """Make the site's objects what the configuration says; what went wrong, or ""."""
+        ...
+
+    def take(self, name: str, config: str) -> None:
+        """Remove the configuration's objects from the site."""
+        ...
+
+    def look(self, name: str, config: str) -> dict[str, Any]:
+        """The properties that a report changes."""
+        ...

@@ -18,6 +18,7 @@ from edge.lab.azure.clusters import Clusters, finish
 from edge.lab.azure.configurations import EXTENSIONS, FLUX, Configurations
 from edge.lab.azure.connectivity import contact_changed
 from edge.lab.azure.faults import AzureFault, Faults
+from edge.lab.azure.flux import carry
 from edge.lab.azure.http import MAX_BODY, Answer, ArmFault, Request
 from edge.lab.azure.identity import PATH as IDENTITY_PATH
 from edge.lab.azure.identity import Identity
@@ -100,6 +101,8 @@ class AzureApp:
         for resource in self._store.of_type(CLUSTERS, "/subscriptions/"):
             if resource.body["name"] == site:
                 contact_changed(self._store, self.options, resource)
+                for config in self._store.of_type(FLUX.type, resource.id + "/"):
+                    carry(self._store, self.options, resource, config)
 
     def close(self) -> None:
         """Write down what has not been written yet."""

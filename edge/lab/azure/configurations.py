@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge.lab.azure import flux
 from edge.lab.azure.clusters import cluster_id
 from edge.lab.azure.http import Answer, ArmFault, Request, page
 from edge.lab.azure.long_running import pause, refuse_if_busy
@@ -47,6 +48,9 @@ FLUX = Kind(
     added={"complianceState": "Pending", "statuses": [], "suspend": False},
 )
 
+_REPORTED = frozenset({"complianceState", "statuses", "sourceSyncedCommitId", "sourceUpdatedAt", "statusUpdatedAt"})
+"""What the site said last stays until it says something else."""
+
 
 class Configurations:
     """One type of configuration below connected clusters."""
@@ -73,16 +77,21 @@ class Configurations:
 
     def _list(self, request: Request, names: dict[str, str]) -> Answer:
         cluster = self._store.get(cluster_id(names))
-        found = [resource.body for resource in self._store.of_type(self._kind.type, cluster.id + "/")]
+        resources = list(self._store.of_type(self._kind.type, cluster.id + "/"))
+        for resource in resources:
+            self._carry(cluster, resource)
+        found = [resource.body for resource in resources]
         return page(request, found, self._options.page_size)
 
     def _get(self, _request: Request, names: dict[str, str]) -> Answer:
-        self._store.get(cluster_id(names))
-        return Answer(200, self._store.get(self._id(names)).body)
+        cluster = self._store.get(cluster_id(names))
+        resource = self._store.get(self._id(names))
+        self._carry(cluster, resource)
+        return Answer(200, resource.body)
 
     def _put(self, request: Request, names: dict[str, str]) -> Answer:
         self._providers.check_registered(PROVIDER)
-        self._store.get(cluster_id(names))
+        cluster = self._store.get(cluster_id(names))
         properties = self._properties(request.json())
         for name in self._kind.required:
             if not properties.get(name):
@@ -90,8 +99,13 @@ class Configurations:
         refuse_if_busy(self._store, self._id(names))
         current = self._store.find(self._id(names))
         resource = self._resource(names, properties)
+        if current is not None and self._kind is FLUX:
+            said = _REPORTED & current.properties.keys()
+            resource.properties.update({word: current.properties[word] for word in said})
         self._store.put(resource)
-        return self._begun(request, resource, "put", 200 if current else 201)
+        answer = self._begun(request, resource, "put", 200 if current else 201)
+        self._carry(cluster, resource)
+        return answer
 
     def _patch(self, request: Request, names: dict[str, str]) -> Answer:
         current = self._store.get(self._id(names))
@@ -99,6 +113,7 @@ class Configurations:
         properties = self._properties(request.json())
         self._hide(current, properties)
         current.properties.update(properties, provisioningState="Updating")
+        flux.changed(current)
         return self._begun(request, current, "patch", 202)
 
     def _delete(self, request: Request, names: dict[str, str]) -> Answer:
@@ -109,12 +124,18 @@ class Configurations:
         if running is None or running.kind != DELETE:
             refuse_if_busy(self._store, current.id)
             current.properties["provisioningState"] = "Deleting"
+            if self._kind is FLUX:
+                flux.removed(self._store, self._options, self._store.get(cluster_id(names)), names["item"])
         return self._begun(request, current, DELETE, 202)
 
     def _operation(self, request: Request, names: dict[str, str]) -> Answer:
         operation = self._store.operation(names["operation"])
         headers = pause(self._options.retry_after_s) if operation.status == "InProgress" else {}
         return Answer(200, operation.body(request.path), headers)
+
+    def _carry(self, cluster: Resource, resource: Resource) -> None:
+        if self._kind is FLUX:
+            flux.carry(self._store, self._options, cluster, resource)
 
     def _begun(self, request: Request, resource: Resource, kind: str, status: int) -> Answer:
         seconds = self._options.deleting_s if kind == DELETE else self._options.provisioning_s

@@ -44,6 +44,11 @@ def contact_changed(store: Store, options: AzureOptions, resource: Resource) -> 
     refresh(store, options, resource)
 
 
+def reachable(options: AzureOptions, resource: Resource) -> bool:
+    """Whether the cluster's own agents can call now."""
+    return resource.properties["provisioningState"] == "Succeeded" and _caller(options, resource) is not None
+
+
 def _note(store: Store, resource: Resource, *, in_contact: bool, status: str) -> None:
     if (resource.hidden.get(_IN_CONTACT), resource.properties["connectivityStatus"]) != (in_contact, status):
         resource.hidden[_IN_CONTACT] = in_contact

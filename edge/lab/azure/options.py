@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from edge.lab.azure.agents import AgentsSeen
+from edge.lab.azure.agents import AgentsSeen, FluxAgents
 
 SUBSCRIPTION_ID = "00000000-0000-4000-8000-0000000000ed"
 TENANT_ID = "00000000-0000-4000-8000-00000000007e"
@@ -27,7 +27,9 @@ class AzureOptions:
     callers are asked to make between two looks at an operation is in their own, real seconds.
 
     `agents` looks at a site's cluster and says which Arc agents run there (None: none, or the site cannot be reached).
-    Without it a cluster counts as connected as soon as it is provisioned. `page_size` is how many items a list carries.
+    Without it a cluster counts as connected as soon as it is provisioned. `flux` are the agents that carry Flux
+    configurations to sites; without them those are kept and never come into effect. `page_size` is how many items a
+    list carries.
     """
 
     subscription_id: str = SUBSCRIPTION_ID
@@ -39,3 +41,4 @@ class AzureOptions:
     retry_after_s: float = 1.0
     page_size: int = 100
     agents: Callable[[str], AgentsSeen | None] | None = None
+    flux: FluxAgents | None = None

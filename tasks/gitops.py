@@ -1,0 +1,159 @@
+"""Delivering a stamp by GitOps: publish an immutable revision, have the site pull it, and judge by what it reports.
+
+Errors mean what they mean for a direct delivery: SiteUnreachable and SiteSilent say that the site is away, NotYet that
+it did not get there within its time, OperationFailed that it says the revision does not work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from time import monotonic, sleep
+from typing import Protocol
+
+from blocks.gitops import GitopsSource
+from edge.clients.flux_source import RevisionStore
+from edge.errors import EdgeError, NotYet, OperationFailed, Transient
+from edge.model.gitops import Compliance, FluxWish, Verdict
+from edge.model.kube import KubeObject
+from edge.model.site import Site
+from edge.model.stamp import Stamp
+from edge.model.step import Detail
+from edge.policy.gitops import bundle, check_without_secrets, own_values
+from edge.policy.gitops_report import judge
+from tasks.gitops_ways import Way
+
+_EVERY_S = 1.0
+_LONGEST_PAUSE_S = 10.0
+
+
+class Rendering(Protocol):
+    """What makes a site's objects, such as `tasks.rendering.Renderer`."""
+
+    def objects(self, site: Site, given: Mapping[str, str]) -> Sequence[KubeObject]:
+        """With the secrets in them."""
+        ...
+
+    def shown(self, site: Site, given: Mapping[str, str]) -> Sequence[KubeObject]:
+        """With a marker for each secret."""
+        ...
+
+    def stages(self, site: Site, given: Mapping[str, str]) -> Sequence[Sequence[KubeObject]]:
+        """In the groups in which they are applied."""
+        ...
+
+
+class Publisher:
+    """Publishes one stamp's revisions. Safe to share between threads; a revision is sent once, whoever needs it."""
+
+    def __init__(self, source: GitopsSource, store: RevisionStore, stamp: Stamp, renderer: Rendering) -> None:
+        self._source, self._store, self._stamp, self._renderer = source, store, stamp, renderer
+        self._ca = source.ca
+
+    def wish(self, site: Site, given: Mapping[str, str], *, within_s: float, prune: bool = True) -> FluxWish:
+        """What the site is to be asked for; its revision is there when this returns.
+
+        `given` are the rollout's parameters, `within_s` how long a stage may take until it is healthy. Raises
+        InvalidInput when an object holds a secret, and what publishing raises.
+        """
+        check_without_secrets(self._renderer.objects(site, given), self._renderer.shown(site, given))
+        made = bundle(self._renderer.stages(site, given), own_values(site, self._stamp))
+        notes = {
+            "org.opencontainers.image.title": self._stamp.name,
+            "org.opencontainers.image.version": self._stamp.version,
+            "org.opencontainers.image.revision": self._stamp.digest,
+        }
+        return FluxWish(
+            name=self._stamp.name,
+            revision=self._store.publish(self._stamp.name, made.files, notes),
+            stages=made.stages,
+            variables=made.variables,
+            interval_s=self._source.interval_s,
+            timeout_s=max(1.0, within_s),
+            prune=prune,
+            ca=self._ca,
+            pull_secret=self._source.pull_secret,
+        )
+
+
+def deliver(way: Way, wish: FluxWish, within_s: float) -> Detail:
+    """Have the site pull the revision, and wait until it reports it applied and healthy."""
+    told = point(way, wish)
+    return {**told, **await_revision(way, wish, told, within_s)}
+
+
+def point(way: Way, wish: FluxWish) -> Detail:
+    """Tell the site what to pull. `before` is what it was asked for until now, for `take_back`; "" when nothing.
+
+    A second call, after one whose answer was lost, finds the wish there already: keep the detail of the first.
+    """
+    before = way.current(wish)
+    moment = way.clock()
+    way.set(wish)
+    return {
+        "revision": str(wish.revision),
+        "before": before.model_dump_json(exclude={"ca"}) if before else "",
+        "told_at": moment.isoformat() if moment else "",
+    }
+
+
+def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float) -> Detail:
+    """Wait until the site reports the revision applied and healthy. `told` is what `point` said.
+
+    Raises OperationFailed when it reports that the revision does not work, SiteUnreachable or SiteSilent when it is
+    away, and NotYet after `within_s` seconds with what it said last.
+    """
+    since = datetime.fromisoformat(str(told["told_at"])) if told.get("told_at") else None
+    until, pause = monotonic() + within_s, _EVERY_S
+    while True:
+        verdict, trouble = _look(way, wish)
+        if verdict.compliance is Compliance.COMPLIANT:
+            way.tidy(wish)
+            return {"revision": str(wish.revision), "stages": len(wish.stages)}
+        if verdict.compliance is Compliance.FAILED:
+            raise OperationFailed(
+                f"The site says of the revision: {verdict.message.rstrip('.')}",
+                reason=verdict.reason,
+                revision=wish.revision,
+            )
+        at_end = monotonic() + pause > until
+        way.check_near(since, at_end=at_end)
+        if at_end:
+            raise trouble or _not_yet(wish, verdict, within_s)
+        sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S, max(_EVERY_S, until - monotonic()))
+
+
+def take_back(way: Way, wish: FluxWish, told: Detail, within_s: float) -> Detail:
+    """Undo a delivery: the revision of before, or nothing when there was none. `told` is what `point` said.
+
+    Raises as `await_revision` does; NotYet too when what was brought is not gone within the time.
+    """
+    if told.get("before"):
+        kept = FluxWish.model_validate_json(str(told["before"]))
+        before = kept.model_copy(update={"ca": wish.ca, "timeout_s": wish.timeout_s, "interval_s": wish.interval_s})
+        return deliver(way, before, within_s)
+    until = monotonic() + within_s
+    while not way.remove(wish):
+        if monotonic() + _EVERY_S > until:
+            raise NotYet(f"After {within_s:g} s not all that the revision brought is gone", revision=wish.revision)
+        sleep(_EVERY_S)
+    return {"revision": "", "before": str(wish.revision)}
+
+
+def _look(way: Way, wish: FluxWish) -> tuple[Verdict, EdgeError | None]:
+    """What the report means now. That it could not be had just now is no verdict, only the reason when time is up."""
+    try:
+        return judge(wish, way.report(wish)), None
+    except Transient as trouble:
+        return Verdict(compliance=Compliance.PENDING, message=str(trouble)), trouble
+
+
+def _not_yet(wish: FluxWish, verdict: Verdict, within_s: float) -> NotYet:
+    return NotYet(
+        f"After {within_s:g} s the site does not report the revision applied and healthy: {verdict.message}".rstrip(
+            "."
+        ),
+        reason=verdict.reason or None,
+        revision=wish.revision,
+    )
