@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from edge.model.outcome import Outcome, Status
 from edge.model.placement import CatchUp, CatchUpState
 from edge.policy.cohort import to_catch_up
@@ -30,8 +28,8 @@ def look_after(job: RolloutJob) -> None:
 
 
 def _close(job: RolloutJob, item: CatchUp, outcome: Outcome) -> None:
-    said = partial(dict, by_rollout=job.plan.rollout_id, reason=outcome.cause.message if outcome.cause else "")
+    by, reason = job.plan.rollout_id, outcome.cause.message if outcome.cause else ""
     if outcome.status in _ENDS:
-        job.ledger.catch_ups.end(item.site, item.stamp, _ENDS[outcome.status], **said())
+        job.ledger.catch_ups.end(item.site, item.stamp, _ENDS[outcome.status], by_rollout=by, reason=reason)
     elif item.state is CatchUpState.RUNNING:
-        job.ledger.catch_ups.requeue(item.site, item.stamp, **said())
+        job.ledger.catch_ups.requeue(item.site, item.stamp, by_rollout=by, reason=reason)

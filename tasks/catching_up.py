@@ -83,7 +83,7 @@ def _next_version(ledger: Ledger, item: CatchUp) -> str:
     has = ledger.placements.get(item.site, item.stamp)
     path = ledger.rollouts.get(item.rollout_id).plan.strategy.catch_up.path
     try:
-        versions = path_of(has.version if has else None, item.version, ledger.stamps.of_name(item.stamp), path)
+        versions = path_of(has.version if has else None, item.version, ledger.stamps.list(item.stamp), path)
     except InvalidInput as error:
         get_run_logger().warning("%s is not caught up with: %s", item.site, error)
         ledger.catch_ups.end(item.site, item.stamp, CatchUpState.FAILED, reason=error.what)

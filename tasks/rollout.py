@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from blocks.credentials import SiteCredentials
 from blocks.ledger import EdgeLedger
 from blocks.load import load
+from blocks.policies import PolicyRules
 from blocks.secrets import SecretSource
 from edge.ledger import Ledger
 from edge.model.order import Blocks, RolloutOrder
@@ -26,6 +27,7 @@ class RolloutJob(WavesJob):
         super().__init__(plan, ledger, opened.credentials, claim_s=opened.claim_s, share=share)
         self.stamp = stamp
         self.renderer = Renderer(stamp, opened.secrets)
+        self.policies = opened.policies
         self._is_alone = False
 
     def next_act(self) -> NextAct:
@@ -49,6 +51,7 @@ class Opened:
         self.ledger_block = load(EdgeLedger, blocks.ledger)
         self.credentials = load(SiteCredentials, blocks.credentials)
         self.secrets = load(SecretSource, blocks.secrets)
+        self.policies = load(PolicyRules, blocks.policies)
         self.claim_s = self.ledger_block.claim_s
 
 

@@ -15,7 +15,7 @@ from edge.errors import EdgeError, SiteSilent, SiteUnreachable, Surprising
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import CatchUpState, FailedVersion, Placement
-from edge.model.rollout import Delivery
+from edge.model.rollout import Preflight
 from edge.model.site import Site
 from edge.model.step import Detail
 from edge.policy.rollout import UNCHANGED, offline_status
@@ -23,7 +23,6 @@ from edge.policy.snapshot import Bodies
 from tasks.applying import apply_objects, await_health
 from tasks.checks import await_checks, self_test
 from tasks.fencing import fenced
-from tasks.gitops import bring_by_gitops
 from tasks.preflight import preflight
 from tasks.pruning import prune
 from tasks.reconnect import look_again
@@ -108,9 +107,14 @@ class _Visit:
         old = [ref for ref in (had.inventory if had else ()) if ref not in set(refs)]
         live = look(client, [*refs, *old])
         self._look_again(client, had, live)
-        checked = preflight(client, job.stamp, objects, live=live)
+        checked = self._preflight(client, objects, live)
         kept = take_snapshot(client, job.plan.rollout_id, [*refs, *old], stamp=job.stamp.name, live=live)
         return {**checked, "snapshot": str(kept["digest"]), "had": had.model_dump_json() if had else ""}
+
+    def _preflight(self, client: SiteClient, objects: Sequence[KubeObject], live: Bodies) -> Detail:
+        if self.job.plan.strategy.preflight is Preflight.NONE:
+            return {}
+        return preflight(client, self.job.stamp, objects, live=live, policies=self.job.policies)
 
     def _look_again(self, client: SiteClient, had: Placement | None, live: Bodies) -> None:
         """A site that was away may have changed in ways that nobody expected: then a person looks first."""
