@@ -17,7 +17,6 @@ from edge.errors import (
     OperationFailed,
     Permanent,
     Rejected,
-    ServerFault,
     SiteUnfit,
     WriteConflict,
 )
@@ -31,8 +30,6 @@ from edge.policy.snapshot import Bodies, Managed, Snapshot
 
 TRIES = 4
 """How often an object is read anew when somebody writes it in between."""
-
-_FULL = ("no space left", "space exceeded", "disk")
 
 
 def look(client: SiteClient, refs: Sequence[ObjectRef]) -> Bodies:
@@ -84,6 +81,7 @@ class _Restoring:
 
     def __init__(self, client: SiteClient, stamp: str, bodies: Bodies) -> None:
         self._client, self._stamp, self._bodies = client, stamp, bodies
+        self._gone: set[ObjectRef] = set()
         self._done: dict[str, list[str]] = {
             word: [] for word in ("deleted", "restored", "made_anew", "unchanged", "left", "differs", "failed")
         }
@@ -127,12 +125,13 @@ class _Restoring:
         if not why:
             meta = live["metadata"]
             self._client.delete(ref, uid=meta["uid"], resource_version=meta["resourceVersion"])
+        self._gone.add(ref)
         return "deleted"
 
     def _used_by_others(self, ref: ObjectRef, live: KubeObject) -> str:
         """Whose objects would go with it; "" when nobody's."""
-        ours = frozenset(self._bodies)
-        found = [str(one) for one in snapshot.foreign(_inside(self._client, ref, live), ours)]
+        gone = frozenset(self._gone)
+        found = [str(one) for one in snapshot.foreign(_inside(self._client, ref, live), gone)]
         return f"it holds {', '.join(found[:5])}{' and others' if len(found) > 5 else ''}" if found else ""
 
     def _bring_back(self, ref: ObjectRef) -> str:
@@ -222,12 +221,9 @@ def _keep(client: SiteClient, secrets: Sequence[KubeObject]) -> None:
             remedy="Make room in the quota of the namespace edge-platform, or let Secrets of the snapshot's type pass",
             **error.where,
         ) from error
-    except ServerFault as fault:
-        if any(word in fault.what.lower() for word in _FULL):
-            remedy = "Free room on the site's disk"
-            what = "The site has no room for a snapshot; nothing was changed"
-            raise SiteUnfit(what, remedy=remedy, reason="disk-full", **fault.where) from fault
-        raise
+    except SiteUnfit as full:
+        what = "The site has no room for a snapshot; nothing was changed"
+        raise SiteUnfit(what, remedy=full.remedy, **full.where) from full
 
 
 def _drop_rest(client: SiteClient, stamp: str, count: int, former: KubeObject | None) -> None:

@@ -27,12 +27,14 @@ from edge.errors import (
     Rejected,
     ServerFault,
     SiteSilent,
+    SiteUnfit,
     SiteUnreachable,
     Throttled,
     WriteConflict,
 )
 from edge.policy.fencing import POLICY_NAME
 
+_FULL = re.compile(r"database space exceeded|disk is full|no space left on device")
 _FENCE = f"ValidatingAdmissionPolicy '{POLICY_NAME}'"
 
 Where = Mapping[str, str]
@@ -54,12 +56,9 @@ class PathUnknown(NotFound):
 def from_answer(code: int, body: bytes, headers: Mapping[str, str], where: Where) -> EdgeError:
     """The error that an answer with HTTP `code` (not 2xx) stands for."""
     status = _status_of(body)
-    if code in (403, 422) and _FENCE in str(status.get("message", "")):
-        return FencedOff(
-            "The site refuses this run's token: another run has taken the site over",
-            remedy="Nothing was written by this request; the other run goes on",
-            **where,
-        )
+    special = _told_by_words(code, str(status.get("message", "")), where)
+    if special is not None:
+        return special
     message = _message(code, status, where)
     if code == 409:
         return _conflict(status, message, where)
@@ -68,6 +67,19 @@ def from_answer(code: int, body: bytes, headers: Mapping[str, str], where: Where
     if code >= 500 or code in (408, 429):
         return _server_side(code, message, where, _pause(status, headers))
     return _client_side(code, status, message, where)
+
+
+def _told_by_words(code: int, said: str, where: Where) -> EdgeError | None:
+    """Two refusals that only the server's words tell from others, for Secrets too."""
+    if code in (403, 422) and _FENCE in said:
+        return FencedOff(
+            "The site refuses this run's token: another run has taken the site over",
+            remedy="Nothing was written by this request; the other run goes on",
+            **where,
+        )
+    if code >= 500 and _FULL.search(said):
+        return SiteUnfit("The site's disk is full", remedy="Free room on the site", reason="disk-full", **where)
+    return None
 
 
 def _client_side(code: int, status: dict[str, Any], message: str, where: Where) -> EdgeError:
