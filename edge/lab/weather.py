@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
+from edge.lab.kube.webhook_answer import WebhookAnswer, WebhookMode
 from edge.model.base import Value
 from edge.policy import quantity
 
@@ -44,6 +45,8 @@ class FaultKind(StrEnum):
     WRONG_CLOCK = "wrong-clock"
     NO_DNS = "no-dns"
     EGRESS_BLOCKED = "egress-blocked"
+    FULL_DISK = "full-disk"
+    FAILING_WEBHOOK = "failing-webhook"
 
 
 class OfflineMode(StrEnum):
@@ -129,8 +132,33 @@ class EgressBlocked(Value):
     host: str = "*"
 
 
+class FullDisk(Value):
+    """The API server's database is full: what would be kept is answered 500. Reading, dry runs and deleting work."""
+
+    kind: Literal[FaultKind.FULL_DISK] = FaultKind.FULL_DISK
+
+
+class FailingWebhook(WebhookAnswer):
+    """Admission webhooks of the site whose Service's name fits the glob refuse, do not answer, or cannot be reached."""
+
+    kind: Literal[FaultKind.FAILING_WEBHOOK] = FaultKind.FAILING_WEBHOOK
+    service: str = "*"
+    mode: WebhookMode = WebhookMode.SILENT
+
+
 Fault = Annotated[
-    Offline | Slow | Lossy | Throttled | ServerError | ExpiredToken | FullNode | WrongClock | NoDns | EgressBlocked,
+    Offline
+    | Slow
+    | Lossy
+    | Throttled
+    | ServerError
+    | ExpiredToken
+    | FullNode
+    | WrongClock
+    | NoDns
+    | EgressBlocked
+    | FullDisk
+    | FailingWebhook,
     Field(discriminator="kind"),
 ]
 FAULT: TypeAdapter[Fault] = TypeAdapter(Fault)
@@ -221,6 +249,18 @@ def way_out(faults: Iterable[Fault], host: str) -> FaultKind | None:
     """What keeps pods from a host outside, DNS first; None: they reach it."""
     shut = [one.kind for one in faults if isinstance(one, NoDns | EgressBlocked) and fnmatchcase(host, one.host)]
     return min(shut, key=[FaultKind.NO_DNS, FaultKind.EGRESS_BLOCKED].index, default=None)
+
+
+class ServerTroubles:
+    """What the faults of a site do inside its API server; see `edge.lab.kube.call.Troubles`."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.disk_full = any(isinstance(fault, FullDisk) for fault in faults)
+        self._webhooks = tuple(fault for fault in faults if isinstance(fault, FailingWebhook))
+
+    def webhook(self, service: str) -> WebhookAnswer | None:
+        """What webhooks of this Service answer; None: what they would."""
+        return next((one for one in self._webhooks if fnmatchcase(service, one.service)), None)
 
 
 def next_change(spells: Iterable[Spell], lab_s: float) -> float | None:

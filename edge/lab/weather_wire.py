@@ -13,6 +13,7 @@ import orjson
 
 from edge.lab.asgi import App, Message, Receive, Scope, Send, answer
 from edge.lab.clock import LabClock
+from edge.lab.kube.call import TROUBLES
 from edge.lab.protocol import CONNECTION
 from edge.lab.weather import (
     ExpiredToken,
@@ -21,6 +22,7 @@ from edge.lab.weather import (
     Offline,
     OfflineMode,
     ServerError,
+    ServerTroubles,
     Slow,
     Throttled,
 )
@@ -57,6 +59,7 @@ class WeatherWire:
         if refusal is not None:
             site.cut[str(refusal[0])] += 1
             return await _refuse(refusal, receive, send)
+        scope["extensions"][TROUBLES] = ServerTroubles(site.faults)
         return await self._lossy(site, app, scope, receive, send)
 
     def _refusal(self, site: Weathered) -> tuple[int, str, int] | None:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, Protocol
 
 import orjson
 
-from edge.lab.kube.errors import bad_request
+from edge.lab.kube.errors import ApiError, bad_request
 from edge.lab.kube.resources import ResourceType
 
 
@@ -37,6 +37,8 @@ class User:
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _SHOWN = 40
 """How much of a wrong value an error repeats, in characters."""
+TROUBLES: Final = "edge.lab.troubles"
+"""The key in a scope's extensions under which a request's troubles are found."""
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 AUTHENTICATED = "system:authenticated"
 MASTERS = "system:masters"
@@ -51,6 +53,17 @@ def admin_user() -> User:
 def viewer_user() -> User:
     """A user who may read what the `view` role shows and write nothing."""
     return User("edge-viewer", (VIEWERS, AUTHENTICATED))
+
+
+class Troubles(Protocol):
+    """What the weather does to an API server, as far as it shows inside."""
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether nothing more can be kept."""
+
+    def webhook(self, service: str) -> Any:
+        """What webhooks of a Service answer (a WebhookAnswer); None: as they would."""
 
 
 @dataclass(slots=True)
@@ -76,6 +89,19 @@ class Call:
     warnings: list[str] = field(default_factory=list)
     raw_headers: Sequence[tuple[bytes, bytes]] = ()
     """As they came, since one may come several times."""
+    delay_s: float = 0.0
+    """Lab seconds until the answer is sent: what the request had to wait for."""
+    troubles: Troubles | None = None
+    """What goes wrong inside the API server for this request; None: nothing."""
+
+    def webhook(self, service: str) -> Any:
+        """What the weather makes webhooks of this Service answer; None: it leaves them alone."""
+        return self.troubles.webhook(service) if self.troubles else None
+
+    def check_room(self) -> None:
+        """Raise ApiError 500 when the site's disk is full, in the words that etcd's own error comes through with."""
+        if self.troubles and self.troubles.disk_full:
+            raise ApiError(500, "", "etcdserver: mvcc: database space exceeded")
 
     def several(self, name: str) -> list[str]:
         """All values of a header, in their order. `name` is in small letters."""

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 import orjson
 
 from edge.lab.kube import discovery, openapi, rbac, service_proxy
-from edge.lab.kube.call import ANONYMOUS, Answer, Call, User, answer
+from edge.lab.kube.call import ANONYMOUS, TROUBLES, Answer, Call, User, answer
 from edge.lab.kube.errors import ApiError, bad_request, forbidden, method_not_allowed, no_such_path, unauthorized
 from edge.lab.kube.impersonation import Asked, impersonated
 from edge.lab.kube.lifecycle import Lifecycle
@@ -74,8 +74,9 @@ class SiteServer:
         if isinstance(reply, Watch):
             await reply.run(receive, send)
             return
-        if reply.delay_s:
-            await self.clock.sleep(reply.delay_s)
+        wait = max(call.delay_s, reply.delay_s)
+        if wait:
+            await self.clock.sleep(wait)
         await _send(send, call, reply)
 
     def _reply(self, call: Call) -> Answer | Watch:
@@ -195,7 +196,9 @@ def _call(scope: Scope) -> Call:
     if root and path.startswith(root):
         path = path[len(root) :] or "/"
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Call(scope["method"], path, _query(scope.get("query_string", b"")), headers, raw_headers=scope["headers"])
+    call = Call(scope["method"], path, _query(scope.get("query_string", b"")), headers, raw_headers=scope["headers"])
+    call.troubles = (scope.get("extensions") or {}).get(TROUBLES)
+    return call
 
 
 @lru_cache(maxsize=2048)

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from edge.lab.kube import admission, checks, policies
+from edge.lab.kube import admission, checks, policies, webhooks
 from edge.lab.kube.apply import track_update
 from edge.lab.kube.call import Call, Target
 from edge.lab.kube.convert import shown, stored
@@ -52,6 +52,7 @@ def commit_new(site: Site, call: Call, target: Target, obj: Obj, *, tracked: boo
     review(site, call, target, obj, None)
     if call.dry_run:
         return _as_if_created(site, resource, obj)
+    call.check_room()
     return shown(resource, site.store.create(resource, stored(resource, obj)))
 
 
@@ -121,12 +122,15 @@ def commit_change(site: Site, call: Call, target: Target, obj: Obj, old: Obj) ->
         return old
     if call.dry_run:
         return obj
+    call.check_room()
     return shown(resource, site.store.replace(resource, stored(resource, obj)))
 
 
 def review(site: Site, call: Call, target: Target, obj: Obj | None, old: Obj | None) -> None:
     """Let the site's own admission judge a write that is complete and valid. Raises ApiError when it is refused."""
-    policies.check(Review(site.store, call, target, obj, old))
+    asked = Review(site.store, call, target, obj, old)
+    policies.check(asked)
+    webhooks.check(asked)
 
 
 def check_preconditions(resource: ResourceType, obj: Obj, old: Obj) -> None:

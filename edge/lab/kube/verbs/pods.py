@@ -52,6 +52,7 @@ def bind(site: Site, call: Call, target: Target) -> Answer:
         raise conflict(target.resource, target.name, taken)
     review(site, call, target, body, None)
     if not call.dry_run:
+        call.check_room()
         condition = {"type": "PodScheduled", "status": "True", "lastTransitionTime": site.now()}
         before = pod.get("status") or {}
         conditions = [one for one in before.get("conditions") or () if one["type"] != "PodScheduled"]
