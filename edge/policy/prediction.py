@@ -134,7 +134,7 @@ class _Clock:
         strategy = plan.strategy
         self._needs = timedelta(seconds=strategy.site_deadline_s + strategy.self_test_s)
         self._test_s = strategy.self_test_s
-        self._openings: dict[str, Opening] = {}
+        self._openings: dict[str, Opening | None] = {}
 
     def run(self, wave: Wave, at: datetime) -> tuple[datetime, datetime]:
         queues: dict[str, deque[str]] = {}
@@ -155,10 +155,8 @@ class _Clock:
 
     def _start(self, zone: str, slot: datetime) -> datetime:
         found = self._openings.get(zone)
-        if found is None or max(slot, found.opens) + self._needs > found.closes:
+        if zone not in self._openings or (found and max(slot, found.opens) + self._needs > found.closes):
             windows = self._plan.strategy.windows
-            found = next_open(windows, zone, slot, fits_s=self._needs.total_seconds())
-            if found is None:  # such a site is skipped: it takes no time
-                return slot
-            self._openings[zone] = found
-        return max(slot, found.opens)
+            found = self._openings[zone] = next_open(windows, zone, slot, fits_s=self._needs.total_seconds())
+        # A site without a window that is long enough is skipped, which takes no time.
+        return max(slot, found.opens) if found else slot

@@ -270,6 +270,11 @@ CASES: dict[str, tuple[Strategy, dict[str, Any], tuple[Any, ...]]] = {
         {"outcomes": ended("a+ c+", not_taken_back(one("b", BAD), Rejected("No")))},
         (Act.ROLL_BACK, 1, "c"),
     ),
+    "and does not end with a budget that what is left would not break": (
+        ABORT.model_copy(update={"on_broken_budget": ROLL_BACK}),
+        {"outcomes": ended("a+ c+ d+ e+ f+", not_taken_back(one("b", BAD, LATE), SiteUnreachable("No")))},
+        (Act.ROLL_BACK, 1, "cd"),
+    ),
     "a bad canary goes back": (
         BACKWARDS,
         {"outcomes": ended("a-")},
@@ -347,6 +352,11 @@ CASES: dict[str, tuple[Strategy, dict[str, Any], tuple[Any, ...]]] = {
     ),
     "a site is not begun when the window would close on it": (
         AT_NOON.model_copy(update={"site_deadline_s": 3601}),
+        {},
+        (Act.SKIP, 0, "a", NO_WINDOW),
+    ),
+    "the self-test must be over before the window closes, too": (
+        AT_NOON.model_copy(update={"site_deadline_s": 1800, "self_test_s": 1801}),
         {},
         (Act.SKIP, 0, "a", NO_WINDOW),
     ),

@@ -21,6 +21,7 @@ STAMP = Stamp(
     digest="0" * 64,
 )
 GOOD, BAD, AWAY, HELD = Status.SUCCEEDED, Status.FAILED, Status.EXPECTED_OFFLINE, Status.HELD
+BACK, SKIPPED = Status.ROLLED_BACK, Status.SKIPPED
 GO_ON, STOP = WaveVerdict.GO_ON, WaveVerdict.STOP
 
 
@@ -58,6 +59,10 @@ THREE_WAVES = Strategy(canary="1", waves=("3",), failure_budget="2")
         ([AWAY, BAD, AWAY, AWAY, *[GOOD] * 4], [GO_ON, STOP, GO_ON]),
         ([AWAY, BAD, GOOD, AWAY, *[GOOD] * 4], [GO_ON, GO_ON, GO_ON]),
         ([GOOD, *[GOOD] * 3, HELD, HELD, HELD, HELD], [GO_ON, GO_ON, STOP]),
+        ([GOOD, SKIPPED, SKIPPED, SKIPPED, *[GOOD] * 4], [GO_ON, GO_ON, GO_ON]),
+        ([SKIPPED, BAD, SKIPPED, SKIPPED, *[GOOD] * 4], [GO_ON, STOP, GO_ON]),
+        ([GOOD, BACK, GOOD, GOOD, *[GOOD] * 4], [GO_ON, STOP, GO_ON]),
+        ([GOOD, BACK, BACK, BACK, *[HELD] * 4], [GO_ON, STOP, STOP]),
     ],
     ids=[
         "all good",
@@ -71,6 +76,10 @@ THREE_WAVES = Strategy(canary="1", waves=("3",), failure_budget="2")
         "a failure and nobody has taken the stamp",
         "a failure beside a success",
         "held sites have not succeeded",
+        "skipped sites cost nothing",
+        "and prove nothing",
+        "a wave that was rolled back is over, whatever its budget",
+        "sites that were rolled back count as failed",
     ],
 )
 def test_a_rollout_stops_when_its_budget_is_broken(statuses: list[Status], expected: list[WaveVerdict]) -> None:
@@ -123,8 +132,17 @@ def test_only_an_absent_site_that_may_be_absent_is_expected_offline(
         ([GOOD, GOOD, BAD], "0", RolloutState.STOPPED),
         ([BAD, HELD, HELD], "0", RolloutState.STOPPED),
         ([BAD], "1", RolloutState.STOPPED),
+        ([GOOD, SKIPPED, SKIPPED], "0", RolloutState.SUCCEEDED),
     ],
-    ids=["good", "expected away", "within the budget", "the last wave broke it", "held", "the only site failed"],
+    ids=[
+        "good",
+        "expected away",
+        "within the budget",
+        "the last wave broke it",
+        "held",
+        "the only site failed",
+        "skipped",
+    ],
 )
 def test_how_a_rollout_ended(statuses: list[Status], budget: str, state: RolloutState) -> None:
     made = plan(len(statuses), Strategy(waves=("1",), failure_budget=budget))

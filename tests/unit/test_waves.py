@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from edge.errors import InvalidInput
 from edge.model.outcome import Outcome, Status
-from edge.model.rollout import Strategy, Wave
+from edge.model.rollout import Approval, Strategy, Wave, WaveSpec
 from edge.model.site import OfflinePolicy, Site, SiteSelector, SiteState
 from edge.model.stamp import Component, Stamp
-from edge.policy.rollout import count_of, cut_waves, plan_rollout, remaining, rollout_id
+from edge.policy.rollout import concurrency_of, count_of, cut_waves, plan_rollout, remaining, rollout_id
 from edge.policy.site import select_sites
 
 STAMP = Stamp(
@@ -68,6 +68,121 @@ def test_the_canary_has_no_budget_and_a_wave_no_more_than_its_sites() -> None:
 def test_a_site_twice_in_the_cohort_is_refused() -> None:
     with pytest.raises(InvalidInput, match="twice"):
         cut_waves([*fleet(2), *fleet(1)], Strategy())
+
+
+NORTH, SOUTH = SiteSelector(region="north"), SiteSelector(region="south")
+MIXED = [
+    *[Site(name=f"n{number}", region="north") for number in range(4)],
+    *[Site(name=f"s{number}", region="south", time_zone="Asia/Tokyo") for number in range(3)],
+    *[Site(name=f"w{number}", region="west", when_offline=OfflinePolicy.EXPECTED) for number in range(3)],
+]
+
+
+def cut(*specs: WaveSpec, canary: str = "0") -> dict[str, str]:
+    waves = cut_waves(MIXED, Strategy(canary=canary, waves=specs))
+    return {wave.name: " ".join(wave.sites) for wave in waves}
+
+
+@pytest.mark.parametrize(
+    ("specs", "canary", "expected"),
+    [
+        (
+            (WaveSpec(sites=NORTH), WaveSpec(sites=SOUTH)),
+            "0",
+            {"wave-1": "n0 n1 n2 n3", "wave-2": "s0 s1 s2", "wave-3": "w0 w1 w2"},
+        ),
+        (
+            (WaveSpec(name="north", sites=NORTH, size="2"), WaveSpec(name="all")),
+            "0",
+            {"north": "n0 n1", "all": "s0 s1 s2 w0 w1 w2", "wave-3": "n2 n3"},
+        ),
+        (
+            (WaveSpec(sites=NORTH, size="1%"), WaveSpec(sites=NORTH), WaveSpec()),
+            "0",
+            {"wave-1": "n0", "wave-2": "n1 n2 n3", "wave-3": "s0 s1 s2 w0 w1 w2"},
+        ),
+        (
+            (WaveSpec(size="2"), WaveSpec(sites=SOUTH), WaveSpec(size="50%")),
+            "0",
+            {"wave-1": "n0 n1", "wave-2": "s0 s1 s2", "wave-3": "n2 n3 w0 w1 w2"},
+        ),
+        (
+            (WaveSpec(sites=SOUTH), WaveSpec()),
+            "2",
+            {"canary": "n0 n1", "wave-1": "s0 s1 s2", "wave-2": "n2 n3 w0 w1 w2"},
+        ),
+        (
+            (WaveSpec(sites=SiteSelector(names=("w0", "s2", "s1")), canary=True, size="2"), WaveSpec()),
+            "0",
+            {"wave-1": "s1 s2", "wave-2": "n0 n1 n2 n3 s0 w1 w2", "wave-3": "w0"},
+        ),
+    ],
+    ids=[
+        "by selector, the rest last",
+        "a part of a selector",
+        "the same selector twice is a group in parts",
+        "a size never takes what a selector names",
+        "a canary in front takes from everybody",
+        "a canary wave takes those that should be online",
+    ],
+)
+def test_waves_take_what_their_selectors_name(
+    specs: tuple[WaveSpec, ...], canary: str, expected: dict[str, str]
+) -> None:
+    assert cut(*specs, canary=canary) == expected
+
+
+def test_a_wave_keeps_what_was_said_of_it() -> None:
+    said = WaveSpec(
+        name="pilot",
+        size="5",
+        failure_budget="50%",
+        concurrency="30%",
+        soak_s=60,
+        approval=(Approval.BEFORE, Approval.AFTER),
+    )
+    pilot, rest = cut_waves(MIXED, Strategy(canary="0", waves=(said,), failure_budget="1"))
+    assert pilot == Wave(
+        index=0,
+        name="pilot",
+        sites=("n0", "n1", "n2", "n3", "s0"),
+        failure_budget=3,
+        concurrency=2,
+        soak_s=60,
+        approval=(Approval.BEFORE, Approval.AFTER),
+    )
+    assert (rest.failure_budget, rest.concurrency, rest.canary) == (1, None, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "of_wave", "expected"),
+    [
+        ("3", None, 3),
+        ("25%", None, 2),
+        ("0", None, 1),
+        ("0%", None, 1),
+        ("3", "30%", 2),
+        ("3", "0", 1),
+        ("99", None, 5),
+    ],
+    ids=["a number", "a share of the wave", "none is one", "no share is one", "its own", "its own none", "too many"],
+)
+def test_at_least_one_site_is_worked_on_at_once(said: str, of_wave: str | None, expected: int) -> None:
+    strategy = Strategy(canary="0", waves=(WaveSpec(concurrency=of_wave),), concurrency=said)
+    plan = plan_rollout(STAMP, fleet(5), strategy, {}, 1)
+    assert concurrency_of(plan, plan.waves[0]) == expected
+
+
+def test_a_plan_freezes_zones_and_those_that_may_not_fail() -> None:
+    strategy = Strategy(mandatory=SiteSelector(region="north"))
+    plan = plan_rollout(STAMP, MIXED, strategy, {}, 1)
+    assert plan.mandatory == ("n0", "n1", "n2", "n3")
+    assert plan.time_zones == {"s0": "Asia/Tokyo", "s1": "Asia/Tokyo", "s2": "Asia/Tokyo"}
+
+
+def test_a_selector_that_names_nobody_in_the_cohort_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="No such site"):
+        cut(WaveSpec(sites=SiteSelector(names=("z9",))))
 
 
 SIZE = st.integers(0, 60).map(str) | st.integers(0, 100).map("{}%".format)

@@ -34,6 +34,13 @@ def at(said: str) -> datetime:
         ([NIGHT], "Europe/Berlin", "2026-03-29T00:00", "2026-03-29T01:00", "2026-03-29T02:00"),
         ([NIGHT], "America/New_York", "2026-03-08T05:00", "2026-03-08T07:00", "2026-03-08T08:00"),
         ([NIGHT], "Australia/Lord_Howe", "2026-10-03T12:00", "2026-10-03T15:30", "2026-10-03T16:30"),
+        (
+            [NIGHT.model_copy(update={"duration_s": 2 * HOUR})],
+            "Europe/Berlin",
+            "2026-10-25T01:20",
+            "2026-10-25T00:30",
+            "2026-10-25T02:30",
+        ),
         ([NIGHT], "Europe/Berlin", "2026-10-25T00:00", "2026-10-25T00:30", "2026-10-25T01:30"),
         ([NIGHT], "Europe/Berlin", "2026-10-25T01:30", "2026-10-26T01:30", "2026-10-26T02:30"),
         (
@@ -76,6 +83,7 @@ def at(said: str) -> datetime:
         "the hour that is skipped opens at the first moment that exists",
         "skipped in another zone",
         "where only half an hour is skipped",
+        "still open in the repeated hour",
         "the hour that is repeated opens the first time",
         "and not the second time",
         "over a week-end with a change of the clock",
