@@ -5,104 +5,67 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Literal
-
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.alias_generators import to_camel
+from typing import Any
 
 from edge.errors import InvalidInput
-from edge.model.base import Value
-from edge.model.names import SemVer, StampName
-from edge.model.stamp import Component, Parameter, ParameterType, Stamp, StampSource
+from edge.model.check import CelCheck, Check, HttpCheck, PromqlCheck
+from edge.model.kube import ObjectRef
+from edge.model.rule import Waiver
+from edge.model.stamp import (
+    Component,
+    ComponentKind,
+    Parameter,
+    ParameterType,
+    ParameterValues,
+    Requirements,
+    Stamp,
+    StampSource,
+)
+from edge.policy.checks import compile_checks
+from edge.policy.component_files import STAMP_FILE, engine_files, manifest_files, place_of
+from edge.policy.components import in_dependency_order
 from edge.policy.manifests import parse_manifests
-from edge.policy.parameters import BUILT_IN, check_declaration
-from edge.policy.substitute import templates_in, unknown_variable
-from edge.policy.yaml_text import parse_yaml
+from edge.policy.parameter_schema import typed
+from edge.policy.parameters import BUILT_IN, check_declaration, check_values
+from edge.policy.stamp_header import CelSpec, CheckSpec, ComponentSpec, ParameterSpec, Spec, parse_header
+from edge.policy.substitute import Template, parse_template, templates_in, unknown_variable
 
-STAMP_FILE = "stamp.yaml"
-MANIFEST_ENDINGS = (".yaml", ".yml", ".json")
-
-_Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-_ClusterKind = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9.-]+)?$")]
-_Name = Annotated[str, StringConstraints(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]{0,62}$")]
-
-
-def _as_text(value: object) -> object:
-    """Values of parameters are text; YAML's whole numbers and booleans are exact, so they may be written bare."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int) else value
-
-
-_Text = Annotated[str, BeforeValidator(_as_text), StringConstraints(max_length=4096)]
-
-
-class _Part(Value):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
-
-
-class _ParameterSpec(_Part):
-    type: ParameterType = ParameterType.STRING
-    description: str = Field(default="", max_length=1024)
-    default: _Text | None = None
-    pattern: str | None = Field(default=None, max_length=512)
-    enum: tuple[_Text, ...] = Field(default=(), max_length=100)
-
-
-class _ComponentSpec(_Part):
-    name: StampName
-    path: str = Field(min_length=1, max_length=512)
-
-
-class _Metadata(_Part):
-    name: StampName
-
-
-class _Spec(_Part):
-    version: SemVer
-    description: str = Field(default="", max_length=1024)
-    namespaces: tuple[_Namespace, ...] = Field(min_length=1, max_length=100)
-    cluster_kinds: tuple[_ClusterKind, ...] = Field(default=(), max_length=100)
-    parameters: dict[_Name, _ParameterSpec] = Field(default={}, max_length=200)
-    components: tuple[_ComponentSpec, ...] = Field(min_length=1, max_length=100)
-
-
-class _Header(_Part):
-    """The content of stamp.yaml."""
-
-    api_version: Literal["edge-platform.io/v1"]
-    kind: Literal["Stamp"]
-    metadata: _Metadata
-    spec: _Spec
+__all__ = ["STAMP_FILE", "digest_of", "parse_stamp"]
 
 
 def parse_stamp(source: StampSource) -> Stamp:
     """The stamp that these files describe. Raises InvalidInput with file and field; nothing is believed before.
 
-    Checked are stamp.yaml, the components' paths, every manifest's syntax and head, and that each variable is declared
-    or has a default. Where the objects go depends on the parameters' values: see `edge.policy.render`.
+    Checked are stamp.yaml, the values it sets for sites, the components' order and paths, every manifest's syntax and
+    head, where a kustomization leads, and that each variable is declared or has a default. Where the objects go depends
+    on the parameters' values: see `edge.policy.render`.
     """
     origin = source.origin
     if STAMP_FILE not in source.files:
         raise InvalidInput(f"There is no {STAMP_FILE}", file=origin)
     spec_file = f"{origin}/{STAMP_FILE}"
-    header = _header(source.files[STAMP_FILE], spec_file)
+    header = parse_header(source.files[STAMP_FILE], spec_file)
     spec = header.spec
-    parameters = {name: Parameter(**dict(said)) for name, said in spec.parameters.items()}
-    for name, parameter in parameters.items():
-        check_declaration(name, parameter, file=spec_file)
-    components = tuple(Component(name=said.name, path=said.path.rstrip("/")) for said in spec.components)
+    components = _components(spec, spec_file)
     stamp = Stamp(
         name=header.metadata.name,
         version=spec.version,
         description=spec.description,
         namespaces=spec.namespaces,
         cluster_kinds=spec.cluster_kinds,
-        parameters=parameters,
+        **_values(spec, spec_file),
         components=components,
-        manifests=_manifest_files(source, components, spec_file),
+        requires=Requirements(**dict(spec.requires)),
+        checks=tuple(_check(said) for said in spec.checks),
+        waivers=tuple(Waiver(**dict(said)) for said in spec.policies.waivers),
+        required_step=spec.required_step,
+        manifests=manifest_files(source, components, spec_file),
+        files=engine_files(source, components, spec_file),
         digest=digest_of(source.files),
     )
+    with _in_file(spec_file):
+        compile_checks(stamp.checks)
+    _check_component_values(stamp, spec_file)
     with _below(origin):
         _check_manifests(stamp)
     return stamp
@@ -118,58 +81,154 @@ def digest_of(files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _header(text: str, file: str) -> _Header:
-    document = parse_yaml(text, origin=file)
-    if not isinstance(document, dict):
-        raise InvalidInput("A stamp must be a mapping", file=file, value=type(document).__name__)
+def _values(spec: Spec, file: str) -> dict[str, Any]:
+    """The parameters, and the values that the stamp sets for some sites; all of them fit."""
+    parameters = {name: _parameter(name, said, file) for name, said in spec.parameters.items()}
+    for name, parameter in parameters.items():
+        check_declaration(name, parameter, file=file)
+    levels = {
+        level: {
+            name: {
+                key: _text(value, parameters.get(key), f"spec.values.{level}.{name}.{key}", file)
+                for key, value in given.items()
+            }
+            for name, given in named.items()
+        }
+        for level, named in spec.values
+    }
+    values = ParameterValues(**levels)
+    check_values(values, parameters, file=file)
+    return {"parameters": parameters, "values": values}
+
+
+def _parameter(name: str, said: ParameterSpec, file: str) -> Parameter:
+    field = f"spec.parameters.{name}"
+    blank = Parameter(type=said.type, description=said.description, pattern=said.pattern, secret=said.secret)
+    const = None if said.const is None else _text(said.const, blank, f"{field}.const", file)
+    constraints = said.constraints()
+    if const is not None:
+        constraints["const"] = _typed(const, said.type, f"{field}.const", file)
+    update = {
+        "default": None if said.default is None else _text(said.default, blank, f"{field}.default", file),
+        "enum": tuple(_text(value, blank, f"{field}.enum", file) for value in said.enum),
+        "constraints": constraints,
+    }
+    return blank.model_copy(update=update)
+
+
+def _text(value: str | float, parameter: Parameter | None, field: str, file: str) -> str:
+    """A fraction of YAML is exact only as a number: as text, 1.10 would become 1.1."""
+    if isinstance(value, str):
+        return value
+    if parameter is None or parameter.type is not ParameterType.NUMBER:
+        what = "A fraction may be written bare only for a parameter of type number"
+        raise InvalidInput(what, remedy="Put it in quotes", file=file, field=field)
+    return str(value)
+
+
+def _typed(value: str, kind: ParameterType, field: str, file: str) -> str | int | float | bool:
     try:
-        return _Header.model_validate(document)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        value = repr(first["input"])[:100] if first["type"] != "missing" else None
-        raise InvalidInput(first["msg"], file=file, field=field, value=value) from error
+        return typed(value, kind)
+    except ValueError:
+        raise InvalidInput(f"This is not of type {kind}", file=file, field=field) from None
 
 
-def _manifest_files(source: StampSource, components: tuple[Component, ...], spec_file: str) -> dict[str, str]:
-    """Path and text of every manifest, by component and then by path. Each file belongs to one component."""
-    found: dict[str, str] = {}
+def _components(spec: Spec, file: str) -> tuple[Component, ...]:
+    """The components as they were written down; each name once, and no circle among them."""
+    components = tuple(_component(said, spec, file) for said in spec.components)
     names: set[str] = set()
     for component in components:
-        where = {"file": spec_file, "field": f"spec.components.{component.name}"}
         if component.name in names:
-            raise InvalidInput("There are two components of this name", value=component.name, **where)
+            what = "There are two components of this name"
+            raise InvalidInput(what, value=component.name, **place_of(component, file))
         names.add(component.name)
-        paths = _files_of(component, source.files, where)
-        twice = next((path for path in paths if path in found), None)
-        if twice is not None:
-            raise InvalidInput("This file belongs to two components", value=twice, **where)
-        found.update({path: source.files[path] for path in paths})
-    return found
+    with _in_file(file):
+        in_dependency_order(components)
+    return components
 
 
-def _files_of(component: Component, files: Mapping[str, str], where: dict[str, str]) -> list[str]:
-    path = component.path
-    parts = path.split("/")
-    if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
-        raise InvalidInput("A component's path must be inside the stamp's folder", value=path, **where)
-    inside = sorted(file for file in files if file == path or file.startswith(f"{path}/"))
-    manifests = [file for file in inside if file != STAMP_FILE and file.endswith(MANIFEST_ENDINGS)]
-    if not manifests:
-        raise InvalidInput("This component has no manifests", value=path, **where)
-    return manifests
+def _component(said: ComponentSpec, spec: Spec, file: str) -> Component:
+    component = Component(
+        name=said.name, path=said.path.rstrip("/"), kind=said.kind, depends_on=said.depends_on, values=said.values
+    )
+    place = place_of(component, file)
+    if said.kind is not ComponentKind.HELM:
+        given = [word for word in ("namespace", "release", "chart_version") if getattr(said, word) is not None]
+        if given or said.values:
+            what = f"A component of kind {said.kind} has no {(given or ['values'])[0]}"
+            raise InvalidInput(what, remedy="This is for kind: helm", **place)
+        return component
+    if said.namespace is None and len(spec.namespaces) > 1:
+        what = "A Helm component needs a namespace, since the stamp has several"
+        raise InvalidInput(what, allowed=", ".join(spec.namespaces), **place)
+    namespace = said.namespace or spec.namespaces[0]
+    if namespace not in spec.namespaces:
+        allowed = ", ".join(spec.namespaces)
+        raise InvalidInput("The stamp may not write to this namespace", value=namespace, allowed=allowed, **place)
+    update = {
+        "namespace": namespace,
+        "release": said.release or said.name,
+        "chart_version": said.chart_version or "",
+    }
+    return component.model_copy(update=update)
+
+
+def _check(said: CheckSpec) -> Check:
+    if isinstance(said, CelSpec):
+        place = said.object
+        ref = ObjectRef(
+            api_version=place.api_version, kind=place.kind, name=place.name, namespace=place.namespace or ""
+        )
+        return CelCheck(name=said.name, ref=ref, expression=said.expression)
+    return HttpCheck(**dict(said)) if said.type == "http" else PromqlCheck(**dict(said))
+
+
+def _check_component_values(stamp: Stamp, file: str) -> None:
+    """Every `${name}` in the values for a chart is a parameter or has a default."""
+    known = {*stamp.parameters, *BUILT_IN}
+    for component in stamp.components:
+        for text in _texts_in(component.values):
+            template = parse_template(text, plain=False, file=file, line=0)
+            if isinstance(template, Template):
+                _check_variables(template, known, field=f"spec.components.{component.name}.values")
+
+
+def _texts_in(node: object) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list):
+        for inner in node.values() if isinstance(node, dict) else node:
+            yield from _texts_in(inner)
 
 
 def _check_manifests(stamp: Stamp) -> None:
     known = {*stamp.parameters, *BUILT_IN}
     manifests = parse_manifests(tuple(stamp.manifests.items()))
-    if not manifests:
+    if not manifests and not stamp.files and all(one.kind is ComponentKind.MANIFESTS for one in stamp.components):
         raise InvalidInput("The stamp has no objects", file=STAMP_FILE, field="spec.components")
     for _, manifest in manifests:
         for template in templates_in(manifest):
-            for variable in template.variables():
-                if variable.name not in known and variable.default is None:
-                    raise unknown_variable(variable.name, template)
+            _check_variables(template, known)
+
+
+def _check_variables(template: Template, known: set[str], field: str | None = None) -> None:
+    for variable in template.variables():
+        if variable.name not in known and variable.default is None:
+            error = unknown_variable(variable.name, template)
+            if field is not None:
+                error.where.pop("line", None)
+                error.where["field"] = field
+            raise error
+
+
+@contextmanager
+def _in_file(file: str) -> Iterator[None]:
+    """Put the file in front of what an error says about a field of stamp.yaml."""
+    try:
+        yield
+    except InvalidInput as error:
+        error.where = {"file": file, **error.where}
+        raise
 
 
 @contextmanager
