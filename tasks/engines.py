@@ -47,7 +47,10 @@ class _Answers(Generic[T]):
             mine = self._being_made.setdefault(key, threading.Lock())
         with mine:
             found = self._find(key)
-            return found if found is not None else self._keep(key, make())
+            try:
+                return found if found is not None else self._keep(key, make())
+            finally:
+                self._being_made.pop(key, None)
 
     def _find(self, key: str) -> T | None:
         with self._lock:
@@ -59,7 +62,6 @@ class _Answers(Generic[T]):
     def _keep(self, key: str, made: T) -> T:
         with self._lock:
             self._kept[key] = made
-            self._being_made.pop(key, None)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return made

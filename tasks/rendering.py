@@ -16,6 +16,7 @@ from edge.model.kube import KubeObject
 from edge.model.site import Site
 from edge.model.stamp import Component, ComponentKind, Stamp
 from edge.policy.apply_order import in_order
+from edge.policy.components import in_dependency_order
 from edge.policy.manifests import Manifest, manifests_of
 from edge.policy.parameters import site_parameters, values_for
 from edge.policy.render import render_documents
@@ -58,10 +59,6 @@ class Renderer:
     def stages(self, site: Site, given: Mapping[str, str]) -> tuple[tuple[KubeObject, ...], ...]:
         """What `objects` says, in groups: those of a component come in a later one than those it depends on."""
         made = self._with_secrets(site, given)
-        if not any(component.depends_on for component in self._stamp.components):
-            return (in_order([obj for _, obj in made]),)
-        from edge.policy.components import in_dependency_order  # noqa: PLC0415 - only for components in stages
-
         stages = [
             in_order([obj for name, obj in made if name in {one.name for one in stage}])
             for stage in in_dependency_order(self._stamp.components)
@@ -95,7 +92,7 @@ class Renderer:
 
     def _values(self, site: Site, given: Mapping[str, str]) -> dict[str, str]:
         try:
-            return values_for(self._stamp, site_parameters(site, given))
+            return values_for(self._stamp, site_parameters(site, given, self._stamp))
         except InvalidInput as error:
             error.where.setdefault("site", site.name)
             raise

@@ -11,6 +11,8 @@ from rich.table import Table
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.cli.site import pairs
 from edge.cli.stamp_plan import plan
+from edge.cli.stamp_policies import policies
+from edge.cli.stamp_package import package
 from edge.cli.stamp_roll_out import read_stamp, roll_out
 from edge.model.kube import KubeObject
 from edge.model.stamp import Stamp
@@ -20,7 +22,9 @@ from edge.policy.render import render
 
 app = typer.Typer()
 app.command("plan")(plan)
+app.command("policies")(policies)
 app.command("roll-out")(roll_out)
+app.command("package")(package)
 
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")]
 

@@ -15,10 +15,10 @@ from edge.model.stamp import StampSource
 
 STAMP_FILE = "stamp.yaml"
 
-_MOST_FILES = 1000
-_LONGEST_FILE = 1_000_000
-_LONGEST_STAMP = 20_000_000
-_DEEPEST = 16
+MOST_FILES = 1000
+LONGEST_FILE = 1_000_000
+LONGEST_STAMP = 20_000_000
+DEEPEST = 16
 
 
 def read_stamp_folder(folder: str | Path) -> StampSource:
@@ -33,12 +33,12 @@ def read_stamp_folder(folder: str | Path) -> StampSource:
     files: dict[str, str] = {}
     total = 0
     for path in _files_below(root, root, 0):
-        if len(files) >= _MOST_FILES:
-            raise InvalidInput(f"A stamp may have at most {_MOST_FILES} files", file=root)
+        if len(files) >= MOST_FILES:
+            raise InvalidInput(f"A stamp may have at most {MOST_FILES} files", file=root)
         text = read_text(path)
         total += len(text)
-        if total > _LONGEST_STAMP:
-            raise InvalidInput(f"A stamp may hold at most {_LONGEST_STAMP} bytes", file=root)
+        if total > LONGEST_STAMP:
+            raise InvalidInput(f"A stamp may hold at most {LONGEST_STAMP} bytes", file=root)
         files[path.relative_to(root).as_posix()] = text
     return StampSource(origin=str(root), files=files)
 
@@ -60,8 +60,8 @@ def find_stamp(name: str, folders: Sequence[Path]) -> Path:
 
 
 def _files_below(folder: Path, root: Path, depth: int) -> Iterator[Path]:
-    if depth > _DEEPEST:
-        raise InvalidInput(f"Folders may be at most {_DEEPEST} deep", file=folder)
+    if depth > DEEPEST:
+        raise InvalidInput(f"Folders may be at most {DEEPEST} deep", file=folder)
     with os.scandir(folder) as entries:
         ordered = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in ordered:
@@ -76,7 +76,7 @@ def _files_below(folder: Path, root: Path, depth: int) -> Iterator[Path]:
             raise InvalidInput("A stamp may contain only files and folders", file=path)
 
 
-def read_text(path: Path, max_bytes: int = _LONGEST_FILE) -> str:
+def read_text(path: Path, max_bytes: int = LONGEST_FILE) -> str:
     """A UTF-8 file, line ends as they are. InvalidInput names a file that is absent, too large or no text."""
     try:
         with path.open("rb") as file:
@@ -88,3 +88,19 @@ def read_text(path: Path, max_bytes: int = _LONGEST_FILE) -> str:
         raise InvalidInput("The file is not UTF-8 text", file=path) from theirs
     except OSError as theirs:
         raise InvalidInput(f"The file cannot be read: {(theirs.strerror or 'unknown').lower()}", file=path) from theirs
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file in one step; one that is there with the same content stays. InvalidInput names one with another."""
+    try:
+        if path.exists():
+            if path.read_bytes() != content:
+                raise InvalidInput("The file has another content already", remedy="Remove it first", file=path)
+            return
+        draft = path.with_name(f".{path.name}.draft")
+        draft.write_bytes(content)
+        draft.replace(path)
+    except OSError as theirs:
+        raise InvalidInput(
+            f"The file cannot be written: {(theirs.strerror or 'unknown').lower()}", file=path
+        ) from theirs

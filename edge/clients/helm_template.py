@@ -30,6 +30,7 @@ class ChartTemplates:
     def __init__(self, archive: bytes, *, component: str, path: str) -> None:
         """Open a chart's archive (`.tgz`). Raises InvalidInput when it is no chart, or lacks a chart it depends on."""
         self._where = {"component": component, "file": path}
+        self._is_steady = False
         self._chart = self._run(lambda: sdk.Chart.load_archive(archive))
         declared = {str(said.get("name")) for said in self._chart.metadata.get("dependencies") or ()}
         missing = sorted(declared - {str(said.get("name")) for said in self._chart.dependencies})
@@ -40,7 +41,8 @@ class ChartTemplates:
     def render(self, values: Mapping[str, Any], *, release: str, namespace: str) -> dict[str, str]:
         """Name of each template -> its YAML, CustomResourceDefinitions of `crds/` first, notes left out.
 
-        Raises InvalidInput with Helm's own words: values against the chart's schema, a template that fails.
+        Raises InvalidInput with Helm's own words, for values against the chart's schema and a template that fails, and
+        when the chart makes something else each time: what it makes is compared with what is on record and on the site.
         """
 
         def work() -> dict[str, str]:
@@ -49,6 +51,10 @@ class ChartTemplates:
             return crds | {name: text for name, text in sorted(made.items()) if not name.endswith(_NOTES)}
 
         found = self._run(work)
+        if not self._is_steady and found != self._run(work):
+            remedy = "Give what it draws at random (a password, a certificate, a date) in the component's values"
+            raise InvalidInput("The chart makes something else each time", remedy=remedy, **self._where)
+        self._is_steady = True
         if sum(map(len, found.values())) > LARGEST:
             raise InvalidInput(f"The chart makes more than {LARGEST} characters", **self._where)
         return {name: text for name, text in found.items() if text.strip()}

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from edge.clients.oci_registry import LARGEST, ArtifactRef, RegistryAccess, Repository
+from edge.clients.oci_registry import ArtifactRef, RegistryAccess, Repository
 from edge.clients.retry import RetryPolicy
 from edge.errors import Rejected
 
 CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
+LARGEST = 20_000_000
 _RETRY = RetryPolicy()
 
 

@@ -35,7 +35,7 @@ from edge.errors import (
 from edge.settings import Settings
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-LARGEST = 20_000_000
+LARGEST = 32_000_000
 """The largest blob that is read, in bytes."""
 _BYTES = "application/octet-stream"
 _LARGEST_MANIFEST = 1_000_000
@@ -116,7 +116,7 @@ class Repository:
         return manifest, digest_of(content)
 
     def blob(self, layer: Mapping[str, Any]) -> bytes:
-        """The content of a layer, at most 20 MB."""
+        """The content of a layer, at most 32 MB."""
         digest = str(layer["digest"])
         content = self._ask("GET", f"blobs/{digest}").content
         _check(content, digest, self._ref)
