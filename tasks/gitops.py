@@ -24,7 +24,7 @@ from edge.policy.gitops_report import judge
 from tasks.gitops_ways import Way
 
 _EVERY_S = 1.0
-_LONGEST_PAUSE_S = 10.0
+_LONGEST = 10
 
 
 class Rendering(Protocol):
@@ -76,10 +76,10 @@ class Publisher:
         )
 
 
-def deliver(way: Way, wish: FluxWish, within_s: float) -> Detail:
+def deliver(way: Way, wish: FluxWish, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
     """Have the site pull the revision, and wait until it reports it applied and healthy."""
     told = point(way, wish)
-    return {**told, **await_revision(way, wish, told, within_s)}
+    return {**told, **await_revision(way, wish, told, within_s, every_s=every_s)}
 
 
 def point(way: Way, wish: FluxWish) -> Detail:
@@ -88,8 +88,8 @@ def point(way: Way, wish: FluxWish) -> Detail:
     A second call, after one whose answer was lost, finds the wish there already: keep the detail of the first.
     """
     before = way.current(wish)
-    moment = way.clock()
     way.set(wish)
+    moment = way.clock()
     return {
         "revision": str(wish.revision),
         "before": before.model_dump_json(exclude={"ca"}) if before else "",
@@ -97,14 +97,15 @@ def point(way: Way, wish: FluxWish) -> Detail:
     }
 
 
-def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float) -> Detail:
+def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
     """Wait until the site reports the revision applied and healthy. `told` is what `point` said.
 
-    Raises OperationFailed when it reports that the revision does not work, SiteUnreachable or SiteSilent when it is
-    away, and NotYet after `within_s` seconds with what it said last.
+    The first looks are `every_s` seconds apart, later ones up to ten times that. Raises OperationFailed when the site
+    reports that the revision does not work, SiteUnreachable or SiteSilent when it is away, and NotYet after `within_s`
+    seconds with what it said last.
     """
     since = datetime.fromisoformat(str(told["told_at"])) if told.get("told_at") else None
-    until, pause = monotonic() + within_s, _EVERY_S
+    until, pause = monotonic() + within_s, every_s
     while True:
         verdict, trouble = _look(way, wish)
         if verdict.compliance is Compliance.COMPLIANT:
@@ -121,10 +122,10 @@ def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float) -> D
         if at_end:
             raise trouble or _not_yet(wish, verdict, within_s)
         sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S, max(_EVERY_S, until - monotonic()))
+        pause = min(pause * 1.5, every_s * _LONGEST, max(every_s, until - monotonic()))
 
 
-def take_back(way: Way, wish: FluxWish, told: Detail, within_s: float) -> Detail:
+def take_back(way: Way, wish: FluxWish, told: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
     """Undo a delivery: the revision of before, or nothing when there was none. `told` is what `point` said.
 
     Raises as `await_revision` does; NotYet too when what was brought is not gone within the time.
@@ -132,12 +133,12 @@ def take_back(way: Way, wish: FluxWish, told: Detail, within_s: float) -> Detail
     if told.get("before"):
         kept = FluxWish.model_validate_json(str(told["before"]))
         before = kept.model_copy(update={"ca": wish.ca, "timeout_s": wish.timeout_s, "interval_s": wish.interval_s})
-        return deliver(way, before, within_s)
+        return deliver(way, before, within_s, every_s=every_s)
     until = monotonic() + within_s
     while not way.remove(wish):
-        if monotonic() + _EVERY_S > until:
+        if monotonic() + every_s > until:
             raise NotYet(f"After {within_s:g} s not all that the revision brought is gone", revision=wish.revision)
-        sleep(_EVERY_S)
+        sleep(every_s)
     return {"revision": "", "before": str(wish.revision)}
 
 

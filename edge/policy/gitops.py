@@ -31,7 +31,7 @@ FINAL_REASONS = frozenset({"BuildFailed", "HealthCheckFailed", "ReconciliationFa
 
 _PREFIX = "edge_"
 _SAFE = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{2,252}")
-_SUBSTITUTION = "kustomize.toolkit.fluxcd.io/substitute"
+_NAMED = re.compile(r"\$\{([_a-zA-Z][_a-zA-Z0-9]*)")
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -50,11 +50,20 @@ def check_without_secrets(objects: Sequence[KubeObject], shown: Sequence[KubeObj
 
 
 def own_values(site: Site, stamp: Stamp) -> dict[str, str]:
-    """The values in which this site may differ from others, by the names of the parameters."""
+    """The values in which this site may differ from others, by the names of the parameters that the stamp uses."""
     builtin = dict(zip(BUILT_IN, (site.name, site.region, site.tenant, site.role), strict=True))
     given = stamp.values
     layers = (given.regions.get(site.region), given.tenants.get(site.tenant), given.sites.get(site.name))
-    return {**builtin, **{name: value for layer in layers for name, value in (layer or {}).items()}}
+    values = {**builtin, **{name: value for layer in layers for name, value in (layer or {}).items()}}
+    used = _names_used(stamp)
+    return {name: value for name, value in values.items() if name in used}
+
+
+def _names_used(stamp: Stamp) -> frozenset[str]:
+    """Names that stand in a `${...}` anywhere in the stamp."""
+    values = [text for component in stamp.components for text in _strings(component.values)]
+    texts = (*stamp.manifests.values(), *stamp.files.values(), *values)
+    return frozenset(name for text in texts for name in _NAMED.findall(text))
 
 
 def bundle(stages: Sequence[Sequence[KubeObject]], own: Mapping[str, str]) -> Bundle:
