@@ -39,6 +39,7 @@ class _Shown:
     def __init__(self, made: RolloutPlan, sites: tuple[SitePlan, ...], prediction: Prediction) -> None:
         self.made, self.sites, self.prediction = made, sites, prediction
         self.goes_on = False
+        self.is_offline = False
         self.objects: tuple[KubeObject, ...] = ()
 
     @property
@@ -122,7 +123,7 @@ def _look(ledger: Ledger, order: RolloutOrder, *, offline: bool) -> _Shown:
     with progress(f"{meant.name} {meant.version}", len(cohort)) as done:
         sites = lookout.at_sites(cohort, None if offline else site_credentials(), policy_rules(), done)
     shown = _Shown(made, sites, predict(made, history(ledger, meant.name), now))
-    shown.goes_on = begun is not None
+    shown.goes_on, shown.is_offline = begun is not None, offline
     shown.objects = renderer.shown(cohort[0], order.parameters)
     return shown
 
@@ -165,7 +166,8 @@ def _parts(shown: _Shown, *, diff: bool) -> Iterator[Table | str]:
 def _by_site(shown: _Shown) -> Table:
     rows = []
     for one in shown.sites[:MOST_ROWS]:
-        counts = [one.look.count(action) for action in _DONE] if one.look and not one.cause else ["?"] * len(_DONE)
+        is_seen = one.look is not None and one.cause is None and not shown.is_offline
+        counts = [one.look.count(action) if one.look and is_seen else "?" for action in _DONE]
         rows.append((shown.made.waves[one.wave].name, one.site, *counts, "; ".join(_notes(one))))
     more = len(shown.sites) - MOST_ROWS
     title = "Sites" + (f" ({more} more with --json)" if more > 0 else "")
