@@ -10,9 +10,9 @@ from rich.table import Table
 
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.cli.site import pairs
+from edge.cli.stamp_package import package
 from edge.cli.stamp_plan import plan
 from edge.cli.stamp_policies import policies
-from edge.cli.stamp_package import package
 from edge.cli.stamp_roll_out import read_stamp, roll_out
 from edge.model.kube import KubeObject
 from edge.model.stamp import Stamp
