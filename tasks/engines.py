@@ -15,7 +15,7 @@ from edge.clients.oci_registry import RegistryAccess
 from edge.errors import InvalidInput
 from edge.model.stamp import Component, Stamp
 from edge.policy.chart import chart_values, kept_of_chart
-from edge.policy.engine_text import with_types
+from edge.policy.engine_text import check_generated, with_types
 from edge.policy.manifests import Manifest, parse_engine_output
 from edge.policy.parameters import texts_of
 from edge.settings import Settings
@@ -80,6 +80,8 @@ def kustomize_documents(stamp: Stamp, component: Component) -> tuple[Manifest, .
         if not found:
             raise InvalidInput("Kustomize makes no objects of this", component=component.name, file=component.path)
         texts = texts_of(stamp)
+        for _, manifest in found:
+            check_generated(manifest, stamp.parameters, component=component.name, file=component.path)
         return tuple((file, with_types(manifest, texts)) for file, manifest in found)
 
     return _answers.get(f"kustomize {stamp.digest} {component.name}", make)
@@ -119,6 +121,10 @@ def _chart(stamp: Stamp, component: Component) -> ChartTemplates:
 
 
 def _address(component: Component) -> str:
-    """A chart's version is its tag, in which a `+` is written `_`."""
-    pinned = "@" in component.path
-    return component.path if pinned else f"{component.path}:{component.chart_version.replace('+', '_')}"
+    """A chart's version is its tag, in which a `+` is written `_`; a digest is an exact version."""
+    version = component.chart_version
+    return (
+        f"{component.path}@{version}"
+        if version.startswith("sha256:")
+        else f"{component.path}:{version.replace('+', '_')}"
+    )

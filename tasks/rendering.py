@@ -6,6 +6,7 @@ filled afterwards, and Helm for each set of values. What remains for a site is f
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -44,6 +45,15 @@ class Renderer:
     def __init__(self, stamp: Stamp, secrets: Secrets | None = None) -> None:
         self._stamp = stamp
         self._secrets = secrets
+
+    @functools.cached_property
+    def _written(self) -> Mapping[str, list[Manifest]]:
+        """The manifests that are files, by component."""
+        return {
+            component.name: [found for found in manifests_of(self._stamp) if _is_of(component, found[0])]
+            for component in self._stamp.components
+            if component.kind is ComponentKind.MANIFESTS
+        }
 
     def objects(self, site: Site, given: Mapping[str, str]) -> tuple[KubeObject, ...]:
         """The site's objects with the secrets in them, in the order in which they are applied. Only for applying.
@@ -113,24 +123,23 @@ class Renderer:
         documents = [
             (component.name, document)
             for component in self._stamp.components
-            for document in _documents(self._stamp, component, values)
+            for document in self._documents(component, values)
         ]
         objects = render_documents(self._stamp, [document for _, document in documents], values)
         return tuple((name, obj) for (name, _), obj in zip(documents, objects, strict=True))
+
+    def _documents(self, component: Component, values: Mapping[str, str]) -> Iterable[Manifest]:
+        match component.kind:
+            case ComponentKind.KUSTOMIZE:
+                return kustomize_documents(self._stamp, component)
+            case ComponentKind.HELM:
+                return helm_documents(self._stamp, component, values)
+        return self._written[component.name]
 
 
 def marker(reference: str) -> str:
     """What stands for a secret wherever it is shown. In the `data` of a Secret it is encoded as the secret would be."""
     return f"<secret {reference}>"
-
-
-def _documents(stamp: Stamp, component: Component, values: Mapping[str, str]) -> Iterable[Manifest]:
-    match component.kind:
-        case ComponentKind.KUSTOMIZE:
-            return kustomize_documents(stamp, component)
-        case ComponentKind.HELM:
-            return helm_documents(stamp, component, values)
-    return [found for found in manifests_of(stamp) if _is_of(component, found[0])]
 
 
 def _is_of(component: Component, file: str) -> bool:
