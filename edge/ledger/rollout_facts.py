@@ -66,6 +66,11 @@ _OTHERS = (
     .where(_OPEN, rollouts.c.rollout_id != bindparam("but"))
     .order_by(rollouts.c.started_at, rollouts.c.rollout_id)
 )
+_WORKING = (
+    select(rollout_sites.c.site, rollout_sites.c.rollout_id)
+    .join(rollouts, rollouts.c.rollout_id == rollout_sites.c.rollout_id)
+    .where(_OPEN, rollout_sites.c.started_at.is_not(None), rollout_sites.c.status.is_(None))
+)
 _WAITS_FOR_A_PERSON = and_(
     rollouts.c.cancelled_at.is_(None),
     or_(
@@ -132,6 +137,11 @@ def active_on(connection: Connection, names: Iterable[str], but: str) -> dict[st
         if site in asked:
             found.setdefault(site, rollout_id)
     return found
+
+
+def working(connection: Connection) -> dict[str, str]:
+    """As `Rollouts.working`."""
+    return {site: rollout_id for site, rollout_id in connection.execute(_WORKING)}
 
 
 def due(connection: Connection, now: datetime) -> tuple[str, ...]:

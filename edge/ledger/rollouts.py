@@ -122,6 +122,11 @@ class Rollouts(Book):
         with self._store.read() as connection:
             return rollout_facts.active_on(connection, sites, but)
 
+    def working(self) -> dict[str, str]:
+        """Sites that some rollout has begun and not ended: site -> rollout."""
+        with self._store.read() as connection:
+            return rollout_facts.working(connection)
+
     def due(self, now: datetime) -> tuple[str, ...]:
         """Rollouts that have not ended and have something to do at `now`, by start.
 
