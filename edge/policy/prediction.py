@@ -15,7 +15,7 @@ from operator import attrgetter
 
 from edge.model.base import Value
 from edge.model.outcome import Status
-from edge.model.rollout import Approval, RolloutPlan, SiteProgress, Wave
+from edge.model.rollout import RolloutPlan, SiteProgress, Wave
 from edge.policy.rollout import concurrency_of, rollout_budget
 from edge.policy.timing import quantile
 from edge.policy.windows import ALWAYS, Opening, next_open
@@ -120,8 +120,7 @@ def _times(plan: RolloutPlan, now: datetime, seconds_of: Callable[[str], float])
     for wave in plan.waves:
         begun, ended = _Clock(plan, seconds_of).run(wave, at)
         times.append(((begun - now).total_seconds(), (ended - now).total_seconds()))
-        watched = wave.index + 1 < len(plan.waves) or Approval.AFTER in wave.approval
-        at = ended + timedelta(seconds=wave.soak_s if watched else 0.0)
+        at = ended + timedelta(seconds=wave.soak_s)
     return times
 
 

@@ -28,7 +28,8 @@ _FIELD = r"(?:[0-9*,/#-]|\b(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|may|ju
 _CRON = re.compile(rf"{_FIELD}(?: +{_FIELD}){{4}}", re.IGNORECASE)
 _YEARS: Final = 8
 """The 29th of February is at most so far away (2096 to 2104)."""
-_TRIES: Final = 400
+_TRIES: Final = 100
+"""Openings that are looked at. Most strategies need one or two."""
 _MINUTE: Final = timedelta(minutes=1)
 
 

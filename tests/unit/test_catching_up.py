@@ -42,7 +42,8 @@ def stamp(version: str, *, required_step: bool = False) -> Stamp:
 KNOWN = [
     stamp("2.0.0", required_step=True),
     stamp("1.10.0", required_step=True),
-    stamp("1.9.0"),
+    stamp("1.9.0", required_step=True),
+    stamp("2.1.0"),
     stamp("1.0.0", required_step=True),
     stamp("3.0.0-rc.1", required_step=True),
     stamp("3.0.0", required_step=True),
@@ -56,10 +57,10 @@ KNOWN = [
         ("3.0.0", "3.0.0", STEPS, ()),
         ("1.9.0", "1.10.0", JUMP, ("1.10.0",)),
         ("2.0.0", "2.5.0", JUMP, ("2.5.0",)),
-        ("1.0.0", "2.5.0", STEPS, ("1.10.0", "2.0.0", "2.5.0")),
+        ("1.0.0", "2.5.0", STEPS, ("1.9.0", "1.10.0", "2.0.0", "2.5.0")),
         ("1.9.0", "2.0.0", STEPS, ("1.10.0", "2.0.0")),
         ("2.0.0", "3.0.0", STEPS, ("3.0.0-rc.1", "3.0.0")),
-        ("1.0.0", "1.9.0", STEPS, ("1.9.0",)),
+        ("2.0.0", "2.5.0", STEPS, ("2.5.0",)),
     ],
     ids=[
         "never had it",

@@ -315,6 +315,11 @@ CASES: dict[str, tuple[Strategy, dict[str, Any], tuple[Any, ...]]] = {
         {"outcomes": ended("a+"), "gates": (gate(1, Approval.BEFORE, GateState.REJECTED),)},
         (Act.FINISH, 1, RolloutState.STOPPED),
     ),
+    "a no lets sites at work finish": (
+        BEFORE,
+        {"outcomes": ended("a+"), "working": {"b"}, "gates": (gate(1, Approval.BEFORE, GateState.REJECTED),)},
+        (Act.WAIT, 1, Approval.BEFORE),
+    ),
     "a wave asks after it has ended": (AFTER, {"outcomes": ended("a+")}, (Act.ASK, 0, Approval.AFTER)),
     "a yes lets the next wave begin": (
         AFTER,

@@ -123,13 +123,19 @@ def cut(*specs: WaveSpec, canary: str = "0") -> dict[str, str]:
         "the same selector twice is a group in parts",
         "a size never takes what a selector names",
         "a canary in front takes from everybody",
-        "a canary wave takes those that should be online",
+        "a part of some names",
     ],
 )
 def test_waves_take_what_their_selectors_name(
     specs: tuple[WaveSpec, ...], canary: str, expected: dict[str, str]
 ) -> None:
     assert cut(*specs, canary=canary) == expected
+
+
+def test_a_canary_wave_takes_those_that_should_be_online() -> None:
+    cohort = [Site(name="a", when_offline=OfflinePolicy.EXPECTED), Site(name="b")]
+    canary, _ = cut_waves(cohort, Strategy(canary="0", waves=(WaveSpec(size="1", canary=True),)))
+    assert (canary.name, canary.sites) == ("wave-1", ("b",))
 
 
 def test_a_wave_keeps_what_was_said_of_it() -> None:
