@@ -28,6 +28,7 @@ from blocks.admission import DeviceAdmission
 from blocks.arc import ArcSubscription
 from blocks.credentials import SiteCredentials
 from blocks.gateway import GatewaySecret
+from blocks.gitops import GitopsSource
 from blocks.ledger import EdgeLedger
 from blocks.load import server_fault
 from blocks.policies import PolicyRules
@@ -37,7 +38,16 @@ from edge.settings import Settings
 
 HERE = Path(__file__).parent
 PREFECT_FILE = HERE.parent / "prefect.yaml"
-BLOCKS = (EdgeLedger, SiteCredentials, SecretSource, PolicyRules, ArcSubscription, GatewaySecret, DeviceAdmission)
+BLOCKS = (
+    EdgeLedger,
+    SiteCredentials,
+    SecretSource,
+    PolicyRules,
+    ArcSubscription,
+    GitopsSource,
+    GatewaySecret,
+    DeviceAdmission,
+)
 
 BAD_OUTCOME, BAD_INPUT = 1, 2
 

@@ -219,6 +219,9 @@ class LocalPlatform:
             "EDGE_ARC_LOCATION": azure["location"],
             "EDGE_ARC_ENDPOINT": azure["endpoint"],
             "EDGE_ARC_CA_FILE": str(lab["ca_file"]),
+            "EDGE_GITOPS_URL": lab["gitops"]["url"],
+            "EDGE_GITOPS_CA_FILE": str(lab["gitops"]["ca_file"]),
+            "EDGE_GITOPS_USERNAME": lab["gitops"]["username"],
             **azure["env"],
         }
         return Addresses(
@@ -235,7 +238,11 @@ class LocalPlatform:
         """Made on the first start, kept in files that only their owner reads."""
         token = self._secret(addresses.gateway_token_file, lambda: secrets.token_urlsafe(32))
         key = self._secret(self.home / "prefect-encryption-key", lambda: Fernet.generate_key().decode())
-        return {"EDGE_GATEWAY_TOKENS": orjson.dumps([token]).decode(), "PREFECT_SERVER_ENCRYPTION_KEY": key}
+        return {
+            "EDGE_GATEWAY_TOKENS": orjson.dumps([token]).decode(),
+            "EDGE_GITOPS_PASSWORD": Path(addresses.lab["gitops"]["password_file"]).read_text().strip(),
+            "PREFECT_SERVER_ENCRYPTION_KEY": key,
+        }
 
     def _secret(self, file: Path, make: Callable[[], str]) -> str:
         if not file.exists():
