@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from edge.clients.kubernetes import SiteClient
-from edge.errors import WriteConflict
 from edge.model.kube import ObjectRef
 from edge.model.step import Detail
 from edge.policy.pruning import left_over, why_kept
 from edge.policy.snapshot import Managed
-
-TRIES = 4
-"""How often an object is read anew when somebody writes it in between."""
+from tasks.snapshot import until_quiet
 
 
 def prune(client: SiteClient, stamp: str, old: Sequence[ObjectRef], new: Sequence[ObjectRef]) -> Detail:
@@ -23,25 +21,19 @@ def prune(client: SiteClient, stamp: str, old: Sequence[ObjectRef], new: Sequenc
     """
     done: dict[str, list[str]] = {"pruned": [], "left": []}
     for ref in left_over(old, new):
-        word, text = _prune_one(client, stamp, ref)
+        word, text = until_quiet(partial(_prune_one, client, stamp), ref)
         if word:
             done[word].append(text)
     return {word: objects for word, objects in done.items() if objects}
 
 
 def _prune_one(client: SiteClient, stamp: str, ref: ObjectRef) -> tuple[str, str]:
-    for _ in range(TRIES):
-        live = client.look([ref]).get(ref)
-        if live is None:
-            return "", ""
-        why = why_kept(live, stamp)
-        if why == Managed.LEAVING:
-            return "pruned", str(ref)
-        if why:
-            return "left", f"{ref}: {why}"
-        try:
-            client.delete(ref, uid=live["metadata"]["uid"], resource_version=live["metadata"]["resourceVersion"])
-        except WriteConflict:
-            continue
-        return "pruned", str(ref)
-    raise WriteConflict("The object changes faster than it can be judged", site=client.site or None, object=ref)
+    live = client.look([ref]).get(ref)
+    if live is None:
+        return "", ""
+    why = why_kept(live, stamp)
+    if why and why != Managed.LEAVING:
+        return "left", f"{ref}: {why}"
+    if not why:
+        client.delete(ref, uid=live["metadata"]["uid"], resource_version=live["metadata"]["resourceVersion"])
+    return "pruned", str(ref)

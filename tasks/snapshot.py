@@ -5,8 +5,9 @@ One read of all objects (`look`) serves the snapshot, the check that no other st
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from edge.clients.kubernetes import SiteClient
 from edge.errors import (
@@ -28,8 +29,13 @@ from edge.policy.fencing import namespace_object
 from edge.policy.ownership import check_stamps
 from edge.policy.snapshot import Bodies, Managed, Snapshot
 
-TRIES = 4
-"""How often an object is read anew when somebody writes it in between."""
+PAUSES_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Pauses after each of which an object is read anew when somebody wrote it in between.
+
+Controllers write an object's status several times in the second after a change of it.
+"""
+
+T = TypeVar("T")
 
 
 def look(client: SiteClient, refs: Sequence[ObjectRef]) -> Bodies:
@@ -106,7 +112,7 @@ class _Restoring:
     def _each(self, ref: ObjectRef, act: Callable[[ObjectRef], str]) -> None:
         """One object's refusal does not keep the others from coming back; a lost site or token does."""
         try:
-            word = _until_quiet(act, ref)
+            word = until_quiet(act, ref)
             if word:
                 self._done[word].append(str(ref))
         except (FencedOff, CredentialRejected):
@@ -162,13 +168,13 @@ def _owners(live: KubeObject) -> list[KubeObject]:
     return list(live["metadata"].get("managedFields") or ())
 
 
-def _until_quiet(act: Callable[[ObjectRef], str], ref: ObjectRef) -> str:
-    """Read, judge and write anew when somebody wrote the object in between."""
-    for _ in range(TRIES - 1):
+def until_quiet(act: Callable[[ObjectRef], T], ref: ObjectRef) -> T:
+    """Do what reads, judges and writes an object; again, from the read on, when somebody wrote it in between."""
+    for pause_s in PAUSES_S:
         try:
             return act(ref)
         except WriteConflict:
-            continue
+            time.sleep(pause_s)
     return act(ref)
 
 

@@ -42,6 +42,11 @@ SERVER_META: Final = frozenset(
     )
 )
 
+CLUSTER_NOTES: Final = ("deployment.kubernetes.io/", "pv.kubernetes.io/", "deprecated.daemonset.template.generation")
+"""How annotations begin that a cluster's own controllers write, whether or not it records who did."""
+_ALLOTTED: Final = (("Service", "clusterIP"), ("Service", "clusterIPs"), ("PersistentVolumeClaim", "volumeName"))
+"""What a cluster fills into a spec once, and does not let anybody change."""
+
 Bodies = Mapping[ObjectRef, KubeObject | None]
 """Each object as it was; None: it was not there."""
 
@@ -117,8 +122,12 @@ def joined(chunks: Sequence[KubeObject]) -> Snapshot:
 
 
 def plain(obj: KubeObject) -> dict[str, Any]:
-    """The object without what the server sets: identity, versions, times, owners of fields, status."""
+    """The object without what a cluster sets: identity, versions, times, owners of fields, status, notes of its own."""
     meta = {key: value for key, value in obj["metadata"].items() if key not in SERVER_META}
+    notes = meta.get("annotations") or {}
+    if _of_cluster(notes):
+        kept = {key: value for key, value in notes.items() if not key.startswith(CLUSTER_NOTES)}
+        meta = {**_less(meta, ("annotations",)), **({"annotations": kept} if kept else {})}
     return {**_less(obj, ("status",)), "metadata": meta}
 
 
@@ -134,10 +143,24 @@ def gone_back(was: KubeObject, live: KubeObject) -> dict[str, Any]:
         if key not in ("apiVersion", "kind")
     }
     kept = {key: value for key, value in found.items() if value is not MISSING}
-    server = {key: value for key, value in live["metadata"].items() if key in SERVER_META}
-    status = {"status": live["status"]} if "status" in live else {}
-    identity = {"apiVersion": live["apiVersion"], "kind": live["kind"]}
-    return {**identity, **kept, "metadata": {**kept["metadata"], **server}, **status}
+    return _with_clusters_own(kept, live)
+
+
+def _with_clusters_own(found: Mapping[str, Any], live: KubeObject) -> dict[str, Any]:
+    """The object with what is the cluster's to set, as it is now."""
+    meta = {key: value for key, value in live["metadata"].items() if key in SERVER_META}
+    notes = _of_cluster(live["metadata"].get("annotations") or {})
+    if notes:
+        meta["annotations"] = {**(found["metadata"].get("annotations") or {}), **notes}
+    whole = {"apiVersion": live["apiVersion"], "kind": live["kind"], **found, "metadata": {**found["metadata"], **meta}}
+    allotted = {word: live["spec"][word] for kind, word in _ALLOTTED if kind == live["kind"] and word in live["spec"]}
+    if allotted:
+        whole["spec"] = {**whole["spec"], **allotted}
+    return {**whole, "status": live["status"]} if "status" in live else whole
+
+
+def _of_cluster(notes: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in notes.items() if key.startswith(CLUSTER_NOTES)}
 
 
 def managers_back(was: KubeObject, live: KubeObject) -> list[Entry] | None:

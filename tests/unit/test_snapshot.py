@@ -187,6 +187,19 @@ def test_defaults_that_came_with_a_new_field_go_with_it_and_a_side_car_of_others
     assert beside[0] == was["spec"]["template"]["spec"]["containers"][0]
 
 
+def test_what_a_cluster_fills_in_by_itself_is_left_to_it() -> None:
+    was = applied(None, deployment("app:1"), schema=DEPLOYMENT)
+    live = applied(was, deployment("app:2"), schema=DEPLOYMENT)
+    live["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": "2"}
+    after = gone_back(was, live, DEPLOYMENT)
+    assert after["metadata"]["annotations"] == {"deployment.kubernetes.io/revision": "2"}
+    assert snapshot.plain(after) == snapshot.plain(was)
+
+    unbound = {"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": {"name": "a"}, "spec": {"x": 1}}
+    bound = {**unbound, "spec": {"x": 2, "volumeName": "pv-1"}}
+    assert snapshot.gone_back(unbound, bound)["spec"] == {"x": 1, "volumeName": "pv-1"}
+
+
 def test_a_field_that_its_owner_gave_up_since_does_not_come_back() -> None:
     was = applied(applied(None, widget({"words": {"a": "theirs"}}), "them"), widget({"size": 1}))
     live = applied(applied(was, widget({"size": 2})), widget({}), "them")
