@@ -28,7 +28,7 @@ from edge.model.firmware import (
 from edge.model.kube import Health, KubeObject, ObjectHealth, ObjectRef
 from edge.model.rollout import RolloutPlan, Strategy
 from edge.model.site import OfflinePolicy, Site
-from edge.policy.rollout import cut_waves
+from edge.policy.rollout import cut_waves, mandatory_sites, zones_of
 
 API_VERSION: Final = "edge-platform.io/v1"
 KIND: Final = "NodeUpdate"
@@ -116,6 +116,8 @@ def plan_update(order: UpdateOrder, cohort: Sequence[Site], strategy: Strategy, 
         strategy=strategy,
         waves=cut_waves(cohort, strategy),
         must_be_online=tuple(sorted(site.name for site in cohort if site.when_offline is OfflinePolicy.ERROR)),
+        mandatory=mandatory_sites(cohort, strategy),
+        time_zones=zones_of(cohort),
     )
 
 

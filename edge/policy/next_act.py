@@ -192,7 +192,7 @@ class _Step:
         mandatory = frozenset(self.plan.mandatory)
         held = [site for site in self.todo if self._held(site) > patience and site not in mandatory]
         if held:
-            said = "The site is held back for longer than a rollout waits; it is caught up later"
+            said = "The site is held back for longer than a rollout waits"
             return self._skipped(held, Cause(code=NotYet.code, message=said, reason=HELD_BACK, transient=True))
         return None
 

@@ -51,7 +51,7 @@ def plan_rollout(
         parameters=dict(parameters),
         must_be_online=tuple(sorted(site.name for site in cohort if site.when_offline is OfflinePolicy.ERROR)),
         mandatory=mandatory_sites(cohort, strategy),
-        time_zones={site.name: site.time_zone for site in by_name(cohort) if site.time_zone != "UTC"},
+        time_zones=zones_of(cohort),
     )
 
 
@@ -59,6 +59,11 @@ def mandatory_sites(cohort: Sequence[Site], strategy: Strategy) -> tuple[str, ..
     """Sites of which none may fail, by name. Raises InvalidInput when a name is not in the cohort."""
     found = () if strategy.mandatory is None else select_sites(cohort, strategy.mandatory)
     return tuple(site.name for site in found)
+
+
+def zones_of(cohort: Sequence[Site]) -> dict[str, str]:
+    """The time zones of sites whose zone is not UTC, as a plan freezes them."""
+    return {site.name: site.time_zone for site in by_name(cohort) if site.time_zone != "UTC"}
 
 
 def by_name(sites: Sequence[Site]) -> list[Site]:
