@@ -25,7 +25,8 @@ USER = "edge"
 MOST = 32 * 1024 * 1024
 """The largest upload, in bytes."""
 _REALM = ((b"www-authenticate", b'Basic realm="edge lab"'),)
-_NAME = r"[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+_NAME = rf"{_PART}(?:/{_PART})*"
 _PATH = re.compile(rf"/v2/(?P<name>{_NAME})/(?P<what>blobs/uploads|blobs|manifests|tags)(?:/(?P<reference>[^/]*))?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"\w[\w.-]{0,127}")
