@@ -158,7 +158,7 @@ def test_an_image_tagged_unready_runs_and_is_never_ready(client: SiteClient, pla
     )
     await_checks(client, [running], 10, every_s=0.1)
     with pytest.raises(NotYet):
-        client.wait_for([deployment(place, "slow")], health_of, within_s=1, every_s=0.2)
+        client.wait_for([deployment(place, "slow")], health_of, within_s=0.3, every_s=0.1)
 
 
 def test_images_are_pulled_to_every_node_and_nothing_is_left_behind(client: SiteClient, place: str) -> None:

@@ -108,6 +108,17 @@ def test_conditions_and_variables_are_used(site: Site) -> None:
     site.make(CM, config_map("one", a="1"))
 
 
+def test_a_condition_that_fails_decides_as_the_policy_says(site: Site) -> None:
+    _policy(
+        site, {"expression": "true"}, matchConditions=[{"name": "team", "expression": "request.userInfo.extra.team"}]
+    )
+    _bind(site)
+    fault = "expression 'request.userInfo.extra.team' resulted in error: no such key: extra"
+    assert _refused(site).endswith(f"denied request: {fault}")
+    site.merge(f"{_ADMISSION}/validatingadmissionpolicies/rule", {"spec": {"failurePolicy": "Ignore"}})
+    site.make(CM, config_map("a"))
+
+
 def test_selectors_and_exclusions_narrow_a_policy(site: Site) -> None:
     _policy(site, {"expression": "false"})
     site.make("/api/v1/namespaces", {"metadata": {"name": "free", "labels": {"guard": "off"}}})

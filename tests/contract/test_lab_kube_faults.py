@@ -94,6 +94,13 @@ def test_a_webhook_is_asked_about_what_its_rules_and_conditions_name(site: Site)
     assert site.call("DELETE", f"{CM}/a").code == 200
 
 
+def test_a_condition_that_cannot_be_evaluated_refuses_as_the_webhooks_policy_says(site: Site) -> None:
+    _hook(site, answer="{}", matchConditions=[{"name": "spec", "expression": "object.spec.x"}])
+    reply = site.call("POST", CM, config_map("a"))
+    told = "configmaps \"a\" is forbidden: expression 'object.spec.x' resulted in error: no such key: spec"
+    assert (reply.code, reply.body["message"]) == (403, told)
+
+
 def _asked(faults: Sequence[Fault], *requests: tuple[str, str, Any]) -> list[tuple[int, Any]]:
     """The answers of a fresh site with these faults inside; no socket is needed for that."""
     clock = LabClock()

@@ -7,7 +7,7 @@ libraries for URLs, addresses and formats.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -62,6 +62,20 @@ def surroundings(values: Mapping[str, Any], *expressions: Expression) -> cel.Con
 def compiled(source: str) -> Expression:
     """The compiled expression, shared by all sites. Raises CelFault."""
     return Expression(source)
+
+
+def conditions_hold(conditions: Iterable[Mapping[str, Any]], around: cel.Context) -> bool:
+    """Whether all match conditions do; one that is false decides, even where another fails. Raises CelFault."""
+    faults = []
+    for one in conditions:
+        try:
+            if compiled(one["expression"])(around) is not True:
+                return False
+        except CelFault as fault:
+            faults.append(f"expression '{one['expression']}' resulted in error: {fault}")
+    if faults:
+        raise CelFault(faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]")
+    return True
 
 
 def _index_of(text: str, wanted: str) -> int:

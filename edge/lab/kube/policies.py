@@ -9,7 +9,7 @@ from typing import Any, Final
 import cel
 
 from edge.lab.kube.admission_match import is_about
-from edge.lab.kube.cel_functions import CelFault, Expression, compiled, surroundings
+from edge.lab.kube.cel_functions import CelFault, Expression, compiled, conditions_hold, surroundings
 from edge.lab.kube.errors import ApiError, Cause, cause, forbidden
 from edge.lab.kube.policy_params import ParamsFault, params_of
 from edge.lab.kube.resources import NAMESPACES, builtin
@@ -80,7 +80,7 @@ def _faults(review: Review, spec: Mapping[str, Any], params: Obj | None) -> Iter
     values, every = _values(review, params), _expressions(spec)
     around = surroundings(values, *every)
     try:
-        if not _conditions_hold(spec.get("matchConditions") or (), around):
+        if not conditions_hold(spec.get("matchConditions") or (), around):
             return
     except CelFault as fault:
         if strict:
@@ -124,20 +124,6 @@ def _namespace(review: Review) -> Obj | None:
         return None
     meta = {word: found["metadata"][word] for word in _NAMESPACE_META if word in found["metadata"]}
     return {"metadata": meta, "spec": found.get("spec") or {}, "status": found.get("status") or {}}
-
-
-def _conditions_hold(conditions: Any, around: cel.Context) -> bool:
-    """All of them must; one that is false decides, even where another cannot be evaluated."""
-    faults = []
-    for one in conditions:
-        try:
-            if compiled(one["expression"])(around) is not True:
-                return False
-        except CelFault as fault:
-            faults.append(f"matchCondition '{one['name']}' resulted in error: {fault}")
-    if faults:
-        raise CelFault(faults[0])
-    return True
 
 
 def _variables(named: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from edge.lab.kube.admission_match import any_rule, selected
-from edge.lab.kube.cel_functions import CelFault, compiled, surroundings
-from edge.lab.kube.errors import ApiError, bad_request
+from edge.lab.kube.cel_functions import CelFault, compiled, conditions_hold, surroundings
+from edge.lab.kube.errors import ApiError, bad_request, forbidden
 from edge.lab.kube.resources import builtin
 from edge.lab.kube.review import Review
 from edge.lab.kube.store import Obj
@@ -53,18 +53,17 @@ def _asked(review: Review, hook: Mapping[str, Any]) -> bool:
     equivalent = hook.get("matchPolicy", "Equivalent") == "Equivalent"
     if not any_rule(review, hook.get("rules") or (), equivalent) or not selected(review, hook):
         return False
+    conditions = hook.get("matchConditions") or ()
+    if not conditions:
+        return True
     values = {"object": review.obj, "oldObject": review.old, "request": review.request}
     try:
-        return all(_holds(one["expression"], values) for one in hook.get("matchConditions") or ())
+        around = surroundings(values, *(compiled(one["expression"]) for one in conditions))
+        return conditions_hold(conditions, around)
     except CelFault as fault:
         if hook.get("failurePolicy") == "Ignore":
             return False
-        raise _failed(hook, str(fault)) from fault
-
-
-def _holds(source: str, values: Mapping[str, Any]) -> bool:
-    expression = compiled(source)
-    return expression(surroundings(values, expression)) is True
+        raise forbidden(review.resource, review.name, str(fault)) from fault
 
 
 def _ask(review: Review, hook: Mapping[str, Any]) -> None:
