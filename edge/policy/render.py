@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from edge.errors import InvalidInput
 from edge.model.stamp import Stamp
 from edge.policy.apply_order import in_order
-from edge.policy.manifests import Manifest, manifests_of
+from edge.policy.manifests import MAX_OBJECTS, Manifest, manifests_of
 from edge.policy.mergeable import mergeable
 from edge.policy.parameters import texts_of, values_for
 from edge.policy.scope import Scopes, is_namespaced
@@ -53,6 +53,9 @@ def render_documents(
 
     `values` are those of `values_for`. Errors are those of `render`, but for the ones about parameters.
     """
+    if len(documents) > MAX_OBJECTS:
+        what = f"A stamp may have at most {MAX_OBJECTS} objects"
+        raise InvalidInput(what, stamp=stamp.name, value=len(documents))
     filler = Filler(values, texts_of(stamp))
     filled: list[tuple[str, Any]] = [(file, filler.fill(manifest)) for file, manifest in documents]
     own = _own_scopes([obj for _, obj in filled])

@@ -63,7 +63,7 @@ def parse_stamp(source: StampSource) -> Stamp:
         files=engine_files(source, components, spec_file),
         digest=digest_of(source.files),
     )
-    with _in_file(spec_file):
+    with _in_file(spec_file, "spec."):
         compile_checks(stamp.checks)
     _check_component_values(stamp, spec_file)
     with _below(origin):
@@ -153,9 +153,10 @@ def _component(said: ComponentSpec, spec: Spec, file: str) -> Component:
     )
     place = place_of(component, file)
     if said.kind is not ComponentKind.HELM:
-        given = [word for word in ("namespace", "release", "chart_version") if getattr(said, word) is not None]
-        if given or said.values:
-            what = f"A component of kind {said.kind} has no {(given or ['values'])[0]}"
+        for_helm = {"namespace": said.namespace, "release": said.release, "chartVersion": said.chart_version}
+        given = [word for word, value in {**for_helm, "values": said.values or None}.items() if value is not None]
+        if given:
+            what = f"A component of kind {said.kind} has no {given[0]}"
             raise InvalidInput(what, remedy="This is for kind: helm", **place)
         return component
     if said.namespace is None and len(spec.namespaces) > 1:
@@ -222,12 +223,12 @@ def _check_variables(template: Template, known: set[str], field: str | None = No
 
 
 @contextmanager
-def _in_file(file: str) -> Iterator[None]:
-    """Put the file in front of what an error says about a field of stamp.yaml."""
+def _in_file(file: str, prefix: str = "") -> Iterator[None]:
+    """Put the file, and what its fields begin with, in front of what an error says about stamp.yaml."""
     try:
         yield
     except InvalidInput as error:
-        error.where = {"file": file, **error.where}
+        error.where = {"file": file, **error.where, "field": prefix + error.where["field"]}
         raise
 
 
