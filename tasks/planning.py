@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from edge.clients import files
+from edge.clients.stamp_artifacts import read_stamp_source
 from edge.errors import InvalidInput, NotFound
 from edge.ledger import Ledger
 from edge.model.order import RolloutOrder
@@ -30,7 +30,7 @@ def find_stamp(ledger: Ledger, stamp: str) -> Stamp:
         name, at, version = stamp.partition("@")
         if at and "/" not in stamp and ":" not in stamp:
             return ledger.stamps.get(name, version)
-        return parse_stamp(files.read_stamp_folder(files.find_stamp(stamp, Settings().stamp_folders)))
+        return parse_stamp(read_stamp_source(stamp, Settings().stamp_folders))
     except NotFound as missing:
         raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
 

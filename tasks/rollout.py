@@ -65,10 +65,10 @@ def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
     with opened.ledger_block.client() as ledger:
         stamp = find_stamp(ledger, order.stamp)
         cohort = find_cohort(ledger, order.sites)
-        ledger.stamps.record(stamp)
         plan = begun_plan(ledger, stamp, cohort, order) or new_plan(ledger, stamp, cohort, order)
         job = RolloutJob(plan, stamp, ledger, opened)
         check_values(job.renderer, cohort, order)
+        ledger.stamps.record(stamp)
         ledger.rollouts.start(plan)
         yield job
 

@@ -51,6 +51,7 @@ class WavesJob:
         self._guard = threading.Lock()
         self._looked = float("-inf")
         self._may_begin: frozenset[str] = frozenset()
+        self._begun: set[str] = set()
 
     def outcomes(self) -> dict[str, Outcome]:
         """How the sites that have ended did, from the ledger: this run's and earlier ones'."""
@@ -85,13 +86,20 @@ class WavesJob:
         return self._slots[self._wave_of[site]]
 
     def may_begin(self, site: str) -> bool:
-        """Whether the rollout still wants this site to be begun: nobody paused it, and no budget broke meanwhile."""
+        """Whether the rollout still wants this site to be begun: nobody paused it, and no budget broke meanwhile.
+
+        One that this run has begun already is gone on with.
+        """
         with self._guard:
+            if site in self._begun:
+                return True
             if monotonic() - self._looked > LOOK_EVERY_S:
                 act = self.next_act()
                 self._may_begin = frozenset(act.sites) if act.act is Act.WORK else frozenset()
                 self._looked = monotonic()
-            return site in self._may_begin
+            if site in self._may_begin:
+                self._begun.add(site)
+            return site in self._begun
 
     def stop_looking(self) -> None:
         """A site has failed: look before the next one is begun."""
@@ -114,31 +122,27 @@ def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outc
     How a site did is in the ledger. Sites that fail for a reason that may pass are tried again with the task, and only
     those. Raises Transient while there are such sites and tries left.
     """
-    first_try = runtime.task_run.run_count <= 1
-    todo = sites if first_try else tuple(site for site in sites if site not in job.outcomes())
-    again: list[Outcome] = []
-    done = 0
-    for outcome in (_in_a_slot(job, site, act, asks=first_try) for site in todo):
-        if outcome is None:
-            continue
-        done += 1
-        if first_try and _may_pass(outcome):
-            again.append(outcome)
-            continue
-        job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
-        if outcome.status is not Status.SUCCEEDED:
-            job.stop_looking()
+    first_try = (runtime.task_run.run_count or 0) <= 1
+    todo = sites if first_try else job.open_sites(sites)
+    ended = [outcome for outcome in (_in_a_slot(job, site, act, first_try=first_try) for site in todo) if outcome]
+    again = [outcome for outcome in ended if first_try and _may_pass(outcome)]
     if again:
         raise _try_again(again)
-    return done
+    return len(ended)
 
 
-def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome], *, asks: bool) -> Outcome | None:
+def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome], *, first_try: bool) -> Outcome | None:
+    """None: the site may not begin. How it did is on record before the next one may begin."""
     with job.slot(name):
-        if asks and not job.may_begin(name):
+        if not job.may_begin(name):
             return None
         job.ledger.rollouts.site_started(job.plan.rollout_id, name)
-        return act(job.ledger.sites.get(name))
+        outcome = act(job.ledger.sites.get(name))
+        if not (first_try and _may_pass(outcome)):
+            job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+            if outcome.status is not Status.SUCCEEDED:
+                job.stop_looking()
+    return outcome
 
 
 def _may_pass(outcome: Outcome) -> bool:

@@ -76,7 +76,7 @@ class RunningLab:
         return found
 
 
-SOON_AGAIN = {"EDGE_GATEWAY_RESEND_AFTER_S": "25", "EDGE_CLAIM_S": "30"}
+SOON_AGAIN = {"EDGE_GATEWAY_RESEND_AFTER_S": "25", "EDGE_CLAIM_S": "30", "EDGE_POLICY": "warn"}
 LabFactory = Callable[..., RunningLab]
 
 

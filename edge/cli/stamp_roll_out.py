@@ -126,10 +126,10 @@ def _checked(ledger: Ledger, order: RolloutOrder) -> tuple[Stamp, tuple[str, ...
     from tasks.rendering import Renderer  # noqa: PLC0415 - they take long to import
 
     meant, cohort = find_stamp(ledger, order.stamp), find_cohort(ledger, order.sites)
-    ledger.stamps.record(meant)
     check_values(Renderer(meant), cohort, order)
     if begun_plan(ledger, meant, cohort, order) is None:
         new_plan(ledger, meant, cohort, order)
+    ledger.stamps.record(meant)
     return meant, tuple(site.name for site in cohort)
 
 
