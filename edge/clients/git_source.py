@@ -90,13 +90,10 @@ def _client(where: GitRef, access: RegistryAccess) -> HttpGitClient:
     timeout = urllib3.Timeout(connect=10.0, read=_TIMEOUT_S)
     pool = urllib3.PoolManager(ca_certs=access.ca_file, timeout=timeout, retries=False)
     base = f"{parts.scheme}://{parts.netloc}"
-    return HttpGitClient(
-        base, pool_manager=pool, config=ConfigDict(), username=user, password=password, thin_packs=False
-    )
+    return HttpGitClient(base, pool_manager=pool, config=ConfigDict(), username=user, password=password)
 
 
 def _fetch(client: HttpGitClient, path: str, repo: Repo, wanted: ObjectID | None, depth: int | None) -> None:
-    file, commit, abort = repo.object_store.add_pack()
     received = 0
 
     def take(piece: bytes) -> int:
@@ -104,17 +101,16 @@ def _fetch(client: HttpGitClient, path: str, repo: Repo, wanted: ObjectID | None
         received += len(piece)
         if received > LARGEST_PACK:
             raise Rejected(f"The repository sends more than {LARGEST_PACK} bytes")
-        return file.write(piece)
+        return pack.write(piece)
 
     def wants(refs: Mapping[Any, Any], depth: int | None = None) -> list[Any]:  # noqa: ARG001 - dulwich names it
         return [wanted] if wanted is not None else sorted({found for found in refs.values() if found})
 
-    try:
+    with tempfile.TemporaryFile() as pack:
         client.fetch_pack(path, wants, repo.get_graph_walker(), take, depth=depth)
-    except BaseException:
-        abort()
-        raise
-    commit()
+        pack.seek(0)
+        if received:
+            repo.object_store.add_thin_pack(pack.read, None)
 
 
 def _resolved(refs: Mapping[Any, Any], where: GitRef) -> ObjectID:
@@ -187,8 +183,10 @@ def _told(where: GitRef) -> Iterator[None]:
     except HTTPUnauthorized as error:
         raise CredentialRejected("The Git server wants a login", repository=where.url) from error
     except (urllib3.exceptions.HTTPError, HangupException, OSError) as error:
-        raise SiteUnreachable(f"The Git server cannot be reached: {error}", repository=where.url) from error
+        raise SiteUnreachable("The Git server cannot be reached", repository=where.url) from error
     except Exception as error:
+        if isinstance(error.__cause__, urllib3.exceptions.HTTPError):
+            raise SiteUnreachable("The Git server cannot be reached", repository=where.url) from error
         if not type(error).__module__.startswith("dulwich"):
             raise
         raise Rejected(f"The Git server's answer cannot be used: {error}", repository=where.url) from error

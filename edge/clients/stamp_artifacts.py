@@ -70,9 +70,8 @@ def push_stamp(
 
 
 def _with_tag(to: str, version: str) -> str:
-    """A `+` is not allowed in a tag; as for charts, it is written `_`."""
     _, slash, last = to.removeprefix("oci://").rpartition("/")
-    return to if ":" in last or not slash else f"{to}:{version.replace('+', '_')}"
+    return to if ":" in last or not slash else f"{to}:{version}"
 
 
 def _manifest(stamp: Stamp, content: bytes) -> bytes:
