@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from edge.clients.kubernetes import SiteClient
 from edge.clients.site_lease import SiteLease
-from edge.errors import EdgeError
+from edge.errors import EdgeError, SiteSilent, SiteUnreachable
 
 LASTS_S = 120.0
 """How long a site waits for a run that says nothing any more, before another run may have it."""
@@ -29,5 +29,9 @@ def fenced(client: SiteClient, site: str, holder: str, *, lasts_s: float = LASTS
         raise
     try:
         yield lease.client
-    finally:
+    except (SiteUnreachable, SiteSilent):
+        raise  # A site that is away is not asked again: its lease ends by itself.
+    except BaseException:
         lease.release()
+        raise
+    lease.release()

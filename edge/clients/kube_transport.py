@@ -98,7 +98,7 @@ class Transport:
         self._api.rest_client.pool_manager = _pool(access)
 
     def acting_as(self, user: str) -> Transport:
-        """The same connections, with each request made in this user's name."""
+        """The same connections, with each request made in this user's name, who has no write headers of ours."""
         other = copy.copy(self)
         other._headers = {**self._headers, "Impersonate-User": user}
         other._write_headers = ()

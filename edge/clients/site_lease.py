@@ -116,6 +116,7 @@ class SiteLease:
                 self._look()
             if late and time.monotonic() - self._renewed_at > self._lasts_s / 2:
                 # Where the site guards, what this run may write is the site's to say, not this renewal's.
+                self._renewed_at = time.monotonic()
                 with contextlib.suppress(EdgeError):
                     self._renew()
 

@@ -13,7 +13,7 @@ from edge.clients.access import SiteAccess
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.clients.site_lease import SiteLease
-from edge.errors import CredentialRejected, FencedOff, NotYet, Rejected, WriteConflict
+from edge.errors import CredentialRejected, FencedOff, NotFound, NotYet, Rejected, SiteUnreachable, WriteConflict
 from edge.model.fence import Fence, FenceGuard
 from edge.model.kube import ObjectRef
 from edge.policy import fencing
@@ -198,6 +198,17 @@ def test_a_site_that_refuses_impersonation_is_guarded_by_its_lease() -> None:
             assert first.fence is not None
             assert first.fence.guard is FenceGuard.LEASE
             first.apply(in_default("one"))
+
+
+def test_a_site_that_went_away_is_not_asked_to_release_its_lease(old: tuple[_OldSite, SiteClient, Any]) -> None:
+    script, client, _ = old
+    with pytest.raises(NotFound), fenced(client, NAME, "rollout:1"):
+        raise NotFound("something else")
+    assert script.lease is not None
+    assert script.lease["spec"]["holderIdentity"] == ""
+    with pytest.raises(SiteUnreachable), fenced(client, NAME, "rollout:1"):
+        raise SiteUnreachable("gone")
+    assert script.lease["spec"]["holderIdentity"] == "rollout:1"
 
 
 def test_a_conflict_on_a_lease_is_not_tried_again_with_the_same_body(client: SiteClient) -> None:
