@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InvalidInput
+from edge.model.firmware import Component as DeviceComponent
+from edge.model.firmware import UpdateOrder
 from edge.model.outcome import Outcome, Status
 from edge.model.rollout import Approval, Strategy, Wave, WaveSpec
 from edge.model.site import OfflinePolicy, Site, SiteSelector, SiteState
 from edge.model.stamp import Component, Stamp
+from edge.policy.firmware import plan_update
 from edge.policy.rollout import concurrency_of, count_of, cut_waves, plan_rollout, remaining, rollout_id
 from edge.policy.site import select_sites
 
@@ -277,3 +280,10 @@ def test_a_name_that_is_no_living_sites_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="No such site") as caught:
         select_sites(SITES, SiteSelector(names=("a", name)))
     assert caught.value.where["value"] == name
+
+
+def test_an_update_of_devices_freezes_zones_and_those_that_may_not_fail() -> None:
+    order = UpdateOrder(component=DeviceComponent.OS, version="1.0.0", image=f"os@sha256:{'0' * 64}")
+    plan = plan_update(order, MIXED, Strategy(mandatory=SOUTH), 1)
+    assert plan.mandatory == ("s0", "s1", "s2")
+    assert plan.time_zones == {"s0": "Asia/Tokyo", "s1": "Asia/Tokyo", "s2": "Asia/Tokyo"}
