@@ -84,10 +84,10 @@ def differences(wanted: KubeObject, live: KubeObject | None, manager: str = MANA
     if live is None or "deletionTimestamp" in live["metadata"]:
         return (Difference(DriftKind.MISSING, found=None if live is None else "it is being deleted"),)
     ours, others = _owners(live, manager)
-    if ours is None and not others:
-        # Somebody wiped the record: which values were set, and which the server made, cannot be told any more.
-        return (Difference(DriftKind.TAKEN_OVER),)
     found = tuple(_walk(_Spot((), dict(wanted), live, ours, others)))
+    if ours is None and not others:
+        # Somebody wiped the record. Which items of a list are set, and which the server made, cannot be told any more.
+        return (Difference(DriftKind.TAKEN_OVER), *(one for one in found if not isinstance(one.found, list)))
     return _gathered(found) if ours is None else found
 
 
@@ -135,7 +135,7 @@ def _moment(text: object) -> datetime | None:
 def _walk(spot: _Spot) -> Iterator[Difference]:
     if spot.place in _UNTRACKED and spot.place:
         return
-    if spot.found is _ABSENT and spot.ours is None:
+    if spot.ours is None and (spot.found is _ABSENT or spot.found in ({}, [])):
         if not _is_nothing(spot.wanted):
             yield Difference(DriftKind.REMOVED, spot.place, wanted=spot.wanted)
     elif isinstance(spot.wanted, Mapping) and not _is_whole(spot):

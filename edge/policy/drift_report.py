@@ -50,6 +50,8 @@ def finding(site: str, stamp: str, shown: KubeObject, wanted: KubeObject, one: D
         values = (values[0], "")
     if hidden:
         values = (values[0] and MASK, values[1] and MASK)
+    else:
+        values = (_redacted(one.place, values[0]), _redacted(one.place, values[1]))
     return Finding(
         site=site,
         stamp=stamp,
@@ -57,8 +59,8 @@ def finding(site: str, stamp: str, shown: KubeObject, wanted: KubeObject, one: D
         ref=ObjectRef.of(shown),
         path=path_of(_shown_place(one.place, hidden=hidden)),
         manager=one.manager,
-        wanted=_redacted(one.place, values[0]),
-        found=_redacted(one.place, values[1]),
+        wanted=values[0],
+        found=values[1],
         since=one.since,
     )
 
