@@ -30,8 +30,9 @@ from edge.model.rule import Violation
 from edge.model.stamp import Stamp
 from edge.model.step import Detail
 from edge.policy.change import change_of, removed
-from edge.policy.crd_schema import schema_faults, schemas_in
-from edge.policy.fitness import own_kinds, unfit, warnings
+from edge.policy.crd_schema import OwnKinds
+from edge.policy.fitness import unfit, warnings
+from edge.policy.ownership import check_stamps
 from edge.policy.pruning import left_over, why_kept
 from edge.policy.rules import unwaived
 from edge.settings import Settings
@@ -39,6 +40,9 @@ from tasks.site_facts import Live, namespace_ref, read_facts
 
 MOST_TOLD = 20
 """Problems that one error names; the rest are counted."""
+
+_TOLD = ("managers", "fields", "other", "objects")
+"""What of an error's whereabouts belongs to its sentence."""
 
 _STAND_IN = "default"
 """A namespace that every site has, in which objects are tried whose own namespace comes with the stamp."""
@@ -103,6 +107,8 @@ class _Look:
         self._refs = {ref_of(obj): obj for obj in objects}
         self._live = live
         self._policies = policies or PolicyRules.from_settings(Settings())
+        self._own = OwnKinds(objects)
+        self._taken: OwnershipConflict | None = None
         self._refused: dict[str, Permanent] = {}
         self._unfit: dict[str, str] = {}
         self._broken: tuple[Violation, ...] = ()
@@ -111,6 +117,7 @@ class _Look:
     def run(self, inventory: Sequence[ObjectRef] = ()) -> SiteLook:
         """Look at everything."""
         live = self._client.look(list(self._refs)) if self._live is None else self._live
+        self._check_owner(live)
         violations = self._policies.book().violations(self._objects, self._stamp.waivers, datetime.now(UTC))
         is_strict = self._policies.is_strict
         self._broken = unwaived(violations) if is_strict else ()
@@ -129,6 +136,13 @@ class _Look:
             clock_off_s=facts.clock_off_s,
         )
 
+    def _check_owner(self, live: Live) -> None:
+        """Objects of another stamp: a dry run does not tell, since both stamps have one field manager."""
+        try:
+            check_stamps({ref: live.get(ref) for ref in self._refs}, self._stamp.name)
+        except OwnershipConflict as error:
+            self._taken = error
+
     def fault(self) -> EdgeError | None:
         """The error that stands for everything that was found; the gravest kind first."""
         problems = self._problems()
@@ -137,6 +151,9 @@ class _Look:
         more = len(problems) - MOST_TOLD
         said = "; ".join(problems[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
         where = {"site": self._client.site, "problems": said}
+        if self._taken is not None:
+            more_said = {word: self._taken.where[word] for word in ("stamp", "other", "objects")}
+            return OwnershipConflict(self._taken.what, remedy=self._taken.remedy, **more_said, **where)
         if self._broken:
             codes = ", ".join(sorted({one.code for one in self._broken}))
             what = "Objects break rules that nobody waived"
@@ -157,6 +174,7 @@ class _Look:
 
     def _problems(self) -> tuple[str, ...]:
         return (
+            *((_told(self._taken),) if self._taken is not None else ()),
             *(_sentence(one) for one in self._broken),
             *(text.partition(" ")[2] for text in self._unfit),
             *(f"{ref}: {_told(error)}" for ref, error in self._refused.items()),
@@ -164,6 +182,7 @@ class _Look:
 
     def _codes(self) -> tuple[str, ...]:
         found = [one.code for one in self._broken] + list(self._unfit.values())
+        found += [self._taken.code] if self._taken is not None else []
         return tuple(sorted({*found, *(error.code for error in self._refused.values())}))
 
     def _change(
@@ -177,7 +196,7 @@ class _Look:
         except FencedOff:
             raise
         except NotFound as error:
-            if {ref.kind, _with_group(ref)} & own_kinds(self._objects):
+            if self._own.define(ref.api_version, ref.kind):
                 return self._try_by_schema(ref, obj)
             self._refused[str(ref)] = error
         except Permanent as error:
@@ -196,7 +215,7 @@ class _Look:
             if " 403" not in error.what:
                 raise
         except NotFound:
-            if {ref.kind, _with_group(ref)} & own_kinds(self._objects):
+            if self._own.define(ref.api_version, ref.kind):
                 return self._try_by_schema(ref, obj)
             raise
         except (CredentialRejected, WriteConflict):
@@ -206,8 +225,7 @@ class _Look:
     def _try_by_schema(self, ref: ObjectRef, obj: KubeObject) -> ObjectChange | None:
         """Its kind comes with the stamp: the definition's own schema says whether the form is right."""
         self._untried[str(ref)] = f"{ref.kind} is defined by the stamp; only the schema was checked"
-        schema = schemas_in(self._objects).get((ref.api_version, ref.kind))
-        faults = schema_faults(schema, obj) if schema is not None else ()
+        faults = self._own.faults(obj)
         if faults:
             self._refused[str(ref)] = Rejected("; ".join(faults), object=ref)
             return None
@@ -219,15 +237,11 @@ class _Look:
         return tuple(removed(ref) for ref in old if ref in found and not why_kept(found[ref], self._stamp.name))
 
 
-def _with_group(ref: ObjectRef) -> str:
-    return f"{ref.kind}.{ref.api_version.rpartition('/')[0]}"
-
-
 def _sentence(one: Violation) -> str:
     return f"{one.ref}: {one.message} ({one.code})"
 
 
 def _told(error: EdgeError) -> str:
-    words: dict[str, Any] = {word: error.where[word] for word in ("managers", "fields") if word in error.where}
+    words: dict[str, Any] = {word: error.where[word] for word in _TOLD if word in error.where}
     more = ", ".join(f"{word} {value}" for word, value in words.items())
     return f"{error.what} ({more})" if more else error.what

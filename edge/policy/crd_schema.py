@@ -7,11 +7,13 @@ says of types, bounds, required and unknown fields is checked, its CEL rules and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import jsonschema_rs
 
 from edge.model.kube import KubeObject
+from edge.policy.fitness import own_kinds
 
 MOST_FAULTS = 5
 
@@ -22,8 +24,44 @@ _KEPT = (
 _HEAD = {"apiVersion": True, "kind": True, "metadata": True}
 
 
-def schemas_in(objects: Sequence[KubeObject]) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """(apiVersion, kind) -> the schema of each version that these objects' definitions serve."""
+class OwnKinds:
+    """The kinds that these objects define, with their schemas, which are compiled when they are first needed."""
+
+    def __init__(self, objects: Sequence[KubeObject]) -> None:
+        self.names = own_kinds(objects)
+        self._schemas = _schemas_in(objects)
+        self._validators: dict[tuple[str, str], Any] = {}
+
+    def define(self, api_version: str, kind: str) -> bool:
+        """Whether this kind is one of them."""
+        return f"{kind}.{api_version.rpartition('/')[0]}" in self.names
+
+    def faults(self, obj: KubeObject) -> tuple[str, ...]:
+        """Where the object does not fit its schema, with the field; at most `MOST_FAULTS`.
+
+        A version that the definition does not have, and a schema that is none, are faults themselves.
+        """
+        key = (str(obj["apiVersion"]), str(obj["kind"]))
+        if key not in self._schemas:
+            return (f"The stamp's definition of {key[1]} has no version {key[0]} with a schema",)
+        try:
+            validator = self._validators.get(key) or self._compile(key)
+        except (jsonschema_rs.ValidationError, ValueError) as theirs:
+            return (f"The definition's own schema is no schema: {' '.join(str(theirs).split())[:200]}",)
+        errors = islice(validator.iter_errors(dict(obj)), MOST_FAULTS)
+        return tuple(
+            f"{'.'.join(map(str, error.instance_path)) or 'object'}: {error.message[:200]}" for error in errors
+        )
+
+    def _compile(self, key: tuple[str, str]) -> Any:
+        plain = _as_json_schema(self._schemas[key])
+        plain.setdefault("properties", {}).update(_HEAD)
+        self._validators[key] = jsonschema_rs.validator_for(plain)
+        return self._validators[key]
+
+
+def _schemas_in(objects: Sequence[KubeObject]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """(apiVersion, kind) -> the schema of each version that these objects' definitions have."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for obj in objects:
         spec = obj.get("spec") if obj["kind"] == "CustomResourceDefinition" else None
@@ -34,24 +72,6 @@ def schemas_in(objects: Sequence[KubeObject]) -> dict[tuple[str, str], Mapping[s
             if isinstance(schema, Mapping):
                 found[f"{spec.get('group')}/{version.get('name')}", str(spec["names"].get("kind"))] = schema
     return found
-
-
-def schema_faults(schema: Mapping[str, Any], obj: KubeObject) -> tuple[str, ...]:
-    """Where the object does not fit, with the field; at most `MOST_FAULTS`. A schema that is none faults itself."""
-    plain = _as_json_schema(schema)
-    properties = plain.setdefault("properties", {})
-    properties.update(_HEAD)
-    try:
-        validator = jsonschema_rs.validator_for(plain)
-    except (jsonschema_rs.ValidationError, ValueError) as theirs:
-        return (f"The definition's own schema is no schema: {' '.join(str(theirs).split())[:200]}",)
-    faults = []
-    for error in validator.iter_errors(dict(obj)):
-        field = ".".join(str(part) for part in error.instance_path)
-        faults.append(f"{field or 'object'}: {error.message[:200]}")
-        if len(faults) == MOST_FAULTS:
-            break
-    return tuple(faults)
 
 
 def _as_json_schema(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -226,6 +226,16 @@ def test_a_namespace_of_another_stamp_is_left_alone(client: SiteClient) -> None:
     assert "belongs to stamp other" in error.where["problems"]
 
 
+def test_an_object_of_another_stamp_is_left_to_it(line: SiteClient) -> None:
+    theirs = settings(level="info")
+    theirs["metadata"]["labels"]["edge-platform.io/stamp"] = "other"
+    line.apply(theirs)
+    error = refusal(line, [settings(level="debug"), workload(replicas=-1)])
+    assert isinstance(error, OwnershipConflict)
+    assert (error.where["other"], error.where["objects"]) == ("other", "ConfigMap line/settings")
+    assert "spec.replicas" in error.where["problems"]
+
+
 def login(password: str) -> dict[str, Any]:
     meta = {"name": "login", "namespace": "line"}
     data = {"key": base64.b64encode(password.encode()).decode()}

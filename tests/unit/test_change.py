@@ -8,7 +8,7 @@ import pytest
 
 from edge.model.plan import Action, FieldChange
 from edge.policy.change import MASK, MOST_FIELDS, change_of
-from edge.policy.crd_schema import schema_faults, schemas_in
+from edge.policy.crd_schema import OwnKinds
 
 
 def obj(kind: str = "ConfigMap", **more: Any) -> dict[str, Any]:
@@ -108,7 +108,14 @@ def crd(**spec: Any) -> dict[str, Any]:
 def test_an_object_of_the_stamps_own_kind_is_held_against_its_schema(
     schema: dict[str, Any], spec: dict[str, Any], fault: str
 ) -> None:
-    found = schemas_in([crd(**schema)])[("ex.io/v1", "Widget")]
+    own = OwnKinds([crd(**schema)])
+    assert own.define("ex.io/v2", "Widget")
+    assert not own.define("other.io/v1", "Widget")
     widget = {"apiVersion": "ex.io/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": spec}
-    faults = schema_faults(found, widget)
+    faults = own.faults(widget)
     assert [text.startswith(fault) for text in faults] == ([True] if fault else [])
+
+
+def test_a_version_that_the_definition_does_not_have_is_a_fault() -> None:
+    (fault,) = OwnKinds([crd()]).faults({"apiVersion": "ex.io/v2", "kind": "Widget", "metadata": {"name": "w"}})
+    assert "no version ex.io/v2" in fault
