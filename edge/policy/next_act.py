@@ -226,7 +226,9 @@ class _Step:
         slots = concurrency_of(self.plan, self.wave)
         if not self._probing(before):
             return slots
-        return min(slots, next(len(wave.sites) for wave in self.plan.waves if wave.canary))
+        # Each dark site lets one more begin, or a fleet that is all dark would be tried site by site.
+        dark = sum(self._status(site) is Status.EXPECTED_OFFLINE for site in self.wave.sites)
+        return min(slots, dark + next(len(wave.sites) for wave in self.plan.waves if wave.canary))
 
     def _zone(self, site: str) -> str:
         return self.plan.time_zones.get(site, "UTC")
