@@ -15,6 +15,7 @@ from tasks.aftermath import look_after
 from tasks.driving import Acts, drive
 from tasks.holding import free_dead_sites, holding, rollout_lease
 from tasks.parts import Parts
+from tasks.precaching import precache_sites
 from tasks.report import RolloutReport
 from tasks.rolling_back import roll_back_sites
 from tasks.rollout import RolloutJob
@@ -34,6 +35,7 @@ def carry_out(job: RolloutJob, *, patience_s: float, blocks: Blocks) -> State[An
         acts = Acts(
             work=partial(stamp_sites.submit, job),
             roll_back=partial(roll_back_sites.submit, job),
+            precache=partial(precache_sites.submit, job),
             shared=Parts(job, blocks).work if job.plan.strategy.runs > 1 else None,
         )
         free_dead_sites(job)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from edge.clients.kubernetes import SiteClient
 from edge.errors import EdgeError, NotFound
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import Placement
+from edge.model.rollout import Delivery
 from edge.model.site import Site
-from edge.model.step import Detail, StepRecord, StepState
+from edge.model.step import Detail
 from edge.policy.rollout import not_taken_back
 from tasks.fencing import fenced
 from tasks.rollout import RolloutJob
-from tasks.site_rollout import PREPARE, placement_before
+from tasks.site_gitops import PulledVisit
+from tasks.site_visit import PREPARE, done_step, placement_before
 from tasks.snapshot import restore_snapshot
 
 ROLL_BACK = "roll-back"
@@ -35,12 +37,8 @@ def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
     """Take one site back. A failure is an outcome: the site is as it was left, and the cause says so."""
     started = monotonic()
     try:
-        with (
-            job.slot(site.name),
-            job.credentials.client(site.name) as client,
-            fenced(client, site.name, job.plan.rollout_id) as mine,
-        ):
-            job.ledger.steps.once(job.key(site.name, ROLL_BACK), lambda: _restore(job, mine, site))
+        with job.slot(site.name):
+            job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site))
         outcome = Outcome(
             subject=site.name,
             status=Status.ROLLED_BACK,
@@ -57,27 +55,27 @@ def _wave_failed() -> Cause:
     return Cause(code="rolled-back", message="Its wave broke the failure budget")
 
 
-def _restore(job: RolloutJob, client: SiteClient, site: Site) -> Detail:
-    """Without a finished first step nothing of the stamp was written."""
-    prepared = _prepared(job, site.name)
+def _restore(job: RolloutJob, site: Site) -> Detail:
+    """Without a finished first step nothing was changed."""
+    prepared = done_step(job, site.name, PREPARE)
     if prepared is None:
         return {"unchanged": True}
-    try:
-        done = restore_snapshot(
-            client, job.plan.rollout_id, stamp=job.stamp.name, digest=str(prepared.detail.get("snapshot", ""))
-        )
-    except NotFound as missing:
-        missing.remedy = "Roll the former version out to the site by name"
-        raise
+    if job.plan.strategy.delivery is Delivery.GITOPS:
+        done = PulledVisit(job, site).take_back()
+    else:
+        done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")))
     _place_again(job, site.name, placement_before(prepared.detail))
     return done
 
 
-def _prepared(job: RolloutJob, site: str) -> StepRecord | None:
-    for record in job.ledger.steps.records(f"rollout:{job.plan.rollout_id}", site):
-        if record.key.step == PREPARE and record.state is StepState.DONE:
-            return record
-    return None
+def _from_snapshot(job: RolloutJob, site: Site, digest: str) -> Detail:
+    work = job.plan.rollout_id
+    with job.credentials.client(site.name) as opened, fenced(opened, site.name, work) as client:
+        try:
+            return restore_snapshot(client, work, stamp=job.stamp.name, digest=digest)
+        except NotFound as missing:
+            missing.remedy = "Roll the former version out to the site by name"
+            raise
 
 
 def _place_again(job: RolloutJob, site: str, had: Placement | None) -> None:

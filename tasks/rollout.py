@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Self
 
+from blocks.arc import ArcSubscription
 from blocks.credentials import SiteCredentials
+from blocks.gitops import GitopsSource
 from blocks.ledger import EdgeLedger
 from blocks.load import load
 from blocks.policies import PolicyRules
 from blocks.secrets import SecretSource
 from edge.ledger import Ledger
 from edge.model.order import Blocks, RolloutOrder
-from edge.model.rollout import Act, NextAct, Rollout, RolloutPlan
+from edge.model.rollout import Act, Delivery, NextAct, Rollout, RolloutPlan
 from edge.model.stamp import Stamp
 from edge.model.step import StepKey
 from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan
+from tasks.pulling import Pulling
 from tasks.rendering import Renderer
 from tasks.waves import WavesJob
 
@@ -28,6 +33,9 @@ class RolloutJob(WavesJob):
         self.stamp = stamp
         self.renderer = Renderer(stamp, opened.secrets)
         self.policies = opened.policies
+        self._opened = opened
+        self._pulling: Pulling | None = None
+        self._opening = threading.Lock()
         self._is_alone = False
 
     def next_act(self) -> NextAct:
@@ -38,6 +46,25 @@ class RolloutJob(WavesJob):
         other = met(self)
         self._is_alone = not other
         return NextAct(act=Act.WAIT, why=f"rollout {other} still has some of these sites") if other else act
+
+    @property
+    def pulling(self) -> Pulling:
+        """What delivering by GitOps works with; opened when it is first asked for. Raises InvalidInput without it."""
+        with self._opening:
+            if self._pulling is None:
+                source = load(GitopsSource, self._opened.blocks.gitops)
+                arc = load(ArcSubscription, self._opened.blocks.arc)
+                self._pulling = Pulling(source, arc, self.stamp, self.renderer)
+            return self._pulling
+
+    def __enter__(self) -> Self:
+        if self.plan.strategy.delivery is Delivery.GITOPS:
+            _ = self.pulling  # what is missing for it is found before anything changes
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pulling is not None:
+            self._pulling.__exit__(*error)
 
     def key(self, site: str, step: str) -> StepKey:
         """The step's key, the same on every try."""
@@ -53,6 +80,7 @@ class Opened:
         self.secrets = load(SecretSource, blocks.secrets)
         self.policies = load(PolicyRules, blocks.policies)
         self.claim_s = self.ledger_block.claim_s
+        self.blocks = blocks
 
 
 @contextmanager
@@ -69,8 +97,9 @@ def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
         job = RolloutJob(plan, stamp, ledger, opened)
         check_values(job.renderer, cohort, order)
         ledger.stamps.record(stamp)
-        ledger.rollouts.start(plan)
-        yield job
+        with job:
+            ledger.rollouts.start(plan)
+            yield job
 
 
 @contextmanager
@@ -80,7 +109,8 @@ def open_begun(rollout_id: str, blocks: Blocks, *, share: int = 1) -> Iterator[R
     with opened.ledger_block.client() as ledger:
         plan = ledger.rollouts.get(rollout_id).plan
         stamp = ledger.stamps.get(plan.stamp, plan.version)
-        yield RolloutJob(plan, stamp, ledger, opened, share=share)
+        with RolloutJob(plan, stamp, ledger, opened, share=share) as job:
+            yield job
 
 
 def met(job: WavesJob) -> str:

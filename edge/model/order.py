@@ -14,7 +14,11 @@ class Blocks(Value):
     credentials: str = "default"
     secrets: str = "default"
     policies: str = "default"
+    gitops: str = "default"
+    arc: str = "default"
     policies: str = "default"
+    gitops: str = "default"
+    arc: str = "default"
 
 
 class RolloutOrder(Value):

@@ -1,0 +1,78 @@
+"""A rollout's try at one site that pulls: publish, tell the site which revision, and judge by what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from edge.clients.kubernetes import SiteClient, ref_of
+from edge.errors import NotFound
+from edge.model.gitops import FluxWish
+from edge.model.kube import ObjectRef
+from edge.model.step import Detail
+from tasks.fencing import fenced
+from tasks.gitops import await_revision, point, take_back
+from tasks.gitops_ways import SiteWay, Way
+from tasks.site_visit import PREPARE, Visit, done_step
+
+POINT, REPORTED = "point", "reported"
+
+
+class PulledVisit(Visit):
+    """The site pulls the objects."""
+
+    def bring(self) -> None:
+        """The steps in their order."""
+        with self._way() as (way, client):
+            wish = self._wish()
+            had = self.had()
+            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else ""})
+            told = self.once(POINT, partial(point, way, wish))
+            self.is_begun = True
+            self.once(REPORTED, partial(self._await, way, client, wish, told.detail))
+
+    def take_back(self) -> Detail:
+        """Have the site pull what it had before."""
+        told = done_step(self.job, self.site.name, POINT)
+        if told is None:
+            return {"unchanged": True}
+        with self._way() as (way, _):
+            return take_back(way, self._wish(), told.detail, self.job.plan.strategy.site_deadline_s)
+
+    def _wish(self) -> FluxWish:
+        strategy = self.job.plan.strategy
+        given = self.job.plan.parameters
+        return self.job.pulling.publisher.wish(
+            self.site, given, within_s=strategy.site_deadline_s, prune=strategy.prune
+        )
+
+    def _await(self, way: Way, client: SiteClient | None, wish: FluxWish, told: Detail) -> Detail:
+        reported = await_revision(way, wish, told, max(self.left_s, 1.0))
+        refs = self._refs()
+        checked = self.check(client, refs) if client is not None else {}
+        self.place(refs)
+        return {**reported, **checked}
+
+    def _refs(self) -> list[ObjectRef]:
+        return [ref_of(obj) for obj in self.job.renderer.shown(self.site, self.job.plan.parameters)]
+
+    @contextmanager
+    def _way(self) -> Iterator[tuple[Way, SiteClient | None]]:
+        """Through Azure where the site is connected, else by Flux's objects. The client is for the stamp's checks."""
+        name = self.site.name
+        if self.site.arc_id is None:
+            work = self.job.plan.rollout_id
+            with self.job.credentials.client(name) as opened, fenced(opened, name, work) as client:
+                yield SiteWay(client), client
+            return
+        way = self.job.pulling.arc_way(self.site)
+        try:
+            opened = self.job.credentials.client(name)
+        except NotFound:
+            if self.job.stamp.checks:
+                raise
+            yield way, None
+            return
+        with opened:
+            yield way, opened
