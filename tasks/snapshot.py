@@ -87,7 +87,6 @@ class _Restoring:
 
     def __init__(self, client: SiteClient, stamp: str, bodies: Bodies) -> None:
         self._client, self._stamp, self._bodies = client, stamp, bodies
-        self._gone: set[ObjectRef] = set()
         self._done: dict[str, list[str]] = {
             word: [] for word in ("deleted", "restored", "made_anew", "unchanged", "left", "differs", "failed")
         }
@@ -131,13 +130,11 @@ class _Restoring:
         if not why:
             meta = live["metadata"]
             self._client.delete(ref, uid=meta["uid"], resource_version=meta["resourceVersion"])
-        self._gone.add(ref)
         return "deleted"
 
     def _used_by_others(self, ref: ObjectRef, live: KubeObject) -> str:
         """Whose objects would go with it; "" when nobody's."""
-        gone = frozenset(self._gone)
-        found = [str(one) for one in snapshot.foreign(_inside(self._client, ref, live), gone)]
+        found = [str(one) for one in snapshot.foreign(_inside(self._client, ref, live))]
         return f"it holds {', '.join(found[:5])}{' and others' if len(found) > 5 else ''}" if found else ""
 
     def _bring_back(self, ref: ObjectRef) -> str:

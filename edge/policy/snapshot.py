@@ -198,15 +198,15 @@ def managed(live: KubeObject, stamp: str) -> Managed:
     return Managed.YES if fields_of(live, ours=True) is not None else Managed.NOT_APPLIED
 
 
-def foreign(objects: Iterable[KubeObject], gone: frozenset[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """Those objects of a namespace that would go with it: not gone yet, without an owner, not the cluster's own."""
-    return tuple(ref for ref in (_foreign(obj, gone) for obj in objects) if ref is not None)
+def foreign(objects: Iterable[KubeObject]) -> tuple[ObjectRef, ...]:
+    """Those objects of a namespace that would go with it: not leaving yet, without an owner, not the cluster's own."""
+    return tuple(ref for ref in (_foreign(obj) for obj in objects) if ref is not None)
 
 
-def _foreign(obj: KubeObject, gone: frozenset[ObjectRef]) -> ObjectRef | None:
+def _foreign(obj: KubeObject) -> ObjectRef | None:
     ref, meta = ObjectRef.of(obj), obj["metadata"]
     by_itself = ref.kind in _BY_ITSELF or (ref.kind, ref.name) in _MADE_FOR_ALL
-    return None if ref in gone or meta.get("ownerReferences") or meta.get("deletionTimestamp") or by_itself else ref
+    return None if meta.get("ownerReferences") or meta.get("deletionTimestamp") or by_itself else ref
 
 
 _BY_ITSELF: Final = frozenset(("Event", "Endpoints", "EndpointSlice", "PodMetrics", "ControllerRevision"))
