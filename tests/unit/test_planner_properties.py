@@ -92,6 +92,7 @@ class World:
         self.outcomes: dict[str, Outcome] = {}
         self.ends: dict[str, datetime] = {}
         self.begun: list[tuple[str, datetime]] = []
+        self.lost: Counter[str] = Counter()
         self.waves: dict[int, WaveTimes] = {}
         self.gates: list[Gate] = []
         self.state = RolloutState.RUNNING
@@ -137,6 +138,7 @@ class World:
         if self.chance.random() < self.trouble / 20:
             self.gone.add(self.chance.choice(sorted(self.sites)))
         if self.chance.random() < self.trouble / 10:  # the worker dies, and its sites are given to another one
+            self.lost.update(self.ends)
             self.ends.clear()
         if self.chance.random() < self.trouble / 60:
             self.cancelled = True
@@ -228,7 +230,7 @@ def made(cohort: list[Site], strategy: Strategy, seed: int, trouble: float) -> W
 
 
 WORLD = st.builds(made, COHORT, STRATEGY, st.integers(0, 10**6), TROUBLE)
-OFTEN = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+OFTEN = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(WORLD)
@@ -255,6 +257,14 @@ def test_a_budget_is_never_exceeded_by_more_than_what_was_at_work(world: World) 
         assert len(broken) <= broken_at_most(world.plan)
         for wave in world.plan.waves:
             assert len(broken.intersection(wave.sites)) <= wave_broken_at_most(world.plan, wave)
+
+
+@given(WORLD)
+@OFTEN
+def test_no_site_is_begun_twice_but_for_one_whose_worker_died(world: World) -> None:
+    world.run()
+    begun = Counter(name for name, _ in world.begun)
+    assert all(count <= 1 + world.lost[name] for name, count in begun.items())
 
 
 @given(WORLD)
