@@ -30,7 +30,7 @@ _KEPT = 256
 """How many answers of engines are kept: Kustomize's of as many stamps, Helm's of as many sets of values."""
 
 
-class _Answers(Generic[T]):
+class Answers(Generic[T]):
     """Answers by key, the last used are kept. Who asks for one that is being made waits for it."""
 
     def __init__(self) -> None:
@@ -67,8 +67,8 @@ class _Answers(Generic[T]):
         return made
 
 
-_answers: _Answers[tuple[Manifest, ...]] = _Answers()
-_charts: _Answers[ChartTemplates] = _Answers()
+_answers: Answers[tuple[Manifest, ...]] = Answers()
+_charts: Answers[ChartTemplates] = Answers()
 
 
 def kustomize_documents(stamp: Stamp, component: Component) -> tuple[Manifest, ...]:

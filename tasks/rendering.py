@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+import orjson
 
 from edge.errors import EdgeError, InvalidInput
 from edge.model.kube import KubeObject
@@ -77,47 +79,38 @@ class Renderer:
 
     def content(self, site: Site, given: Mapping[str, str]) -> str:
         """SHA-256 in hex of what `shown` says. A secret's own text has no part in it."""
-        text = json.dumps(self.shown(site, given), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        text = orjson.dumps(self.shown(site, given), option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(text).hexdigest()
 
     def _without_secrets(self, site: Site, given: Mapping[str, str]) -> Made:
-        values = self._values(site, given)
-        self._looked_up(values, site)
-        return self._made({**values, **{name: marker(values[name]) for name in self._secret_names(values)}})
+        with _named(site):
+            values = values_for(self._stamp, site_parameters(site, given, self._stamp))
+            self._looked_up(values)
+            return self._made({**values, **{name: marker(values[name]) for name in self._secret_names(values)}})
 
     def _with_secrets(self, site: Site, given: Mapping[str, str]) -> Made:
-        values = self._values(site, given)
-        names = self._secret_names(values)
-        if not names:
-            return self._made(values)
-        if self._secrets is None:
-            remedy = "Set EDGE_SECRETS, or the secret source block, where this runs"
-            raise InvalidInput("There is no secret source here", remedy=remedy, site=site.name, parameter=names[0])
-        secrets = self._looked_up(values, site)
-        try:
-            return self._made({**values, **secrets})
-        except EdgeError as error:
-            # The cause is cut off: an engine's own text may quote the secret.
-            raise _hidden(error, {secrets[name]: marker(values[name]) for name in names}) from None
-
-    def _values(self, site: Site, given: Mapping[str, str]) -> dict[str, str]:
-        try:
-            return values_for(self._stamp, site_parameters(site, given, self._stamp))
-        except InvalidInput as error:
-            error.where.setdefault("site", site.name)
-            raise
+        with _named(site):
+            values = values_for(self._stamp, site_parameters(site, given, self._stamp))
+            names = self._secret_names(values)
+            if not names:
+                return self._made(values)
+            if self._secrets is None:
+                remedy = "Set EDGE_SECRETS, or the secret source block, where this runs"
+                raise InvalidInput("There is no secret source here", remedy=remedy, parameter=names[0])
+            secrets = self._looked_up(values)
+            try:
+                return self._made({**values, **secrets})
+            except EdgeError as error:
+                # The cause is cut off: an engine's own text may quote the secret.
+                raise _hidden(error, {secrets[name]: marker(values[name]) for name in names}) from None
 
     def _secret_names(self, values: Mapping[str, str]) -> list[str]:
         return [name for name, said in self._stamp.parameters.items() if said.secret and values.get(name)]
 
-    def _looked_up(self, values: Mapping[str, str], site: Site) -> dict[str, str]:
+    def _looked_up(self, values: Mapping[str, str]) -> dict[str, str]:
         if self._secrets is None:
             return {}
-        try:
-            return {name: self._secrets.value(values[name]) for name in self._secret_names(values)}
-        except EdgeError as error:
-            error.where.setdefault("site", site.name)
-            raise
+        return {name: self._secrets.value(values[name]) for name in self._secret_names(values)}
 
     def _made(self, values: Mapping[str, str]) -> Made:
         documents = [
@@ -140,6 +133,16 @@ class Renderer:
 def marker(reference: str) -> str:
     """What stands for a secret wherever it is shown. In the `data` of a Secret it is encoded as the secret would be."""
     return f"<secret {reference}>"
+
+
+@contextmanager
+def _named(site: Site) -> Iterator[None]:
+    """Errors say for which site it was."""
+    try:
+        yield
+    except EdgeError as error:
+        error.where.setdefault("site", site.name)
+        raise
 
 
 def _is_of(component: Component, file: str) -> bool:

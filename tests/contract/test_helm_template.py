@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from edge.clients.helm_template import chart_archive
+from edge.clients.oci import CHART as CHART_LAYER
 from edge.errors import InvalidInput, NotFound
 from edge.model.site import Site
 from edge.model.stamp import Component, ComponentKind, Parameter, ParameterType, Stamp
 from tasks.rendering import Renderer
+from tests.contract.served_registry import ServedRegistry
 
 SITE = Site(name="graz", region="eu", tenant="acme", role="store")
 CONFIG = """
@@ -66,7 +70,12 @@ def test_values_are_filled_per_site_with_their_types_and_what_the_chart_makes_is
 def test_a_hook_is_refused_by_name(event: str) -> None:
     with pytest.raises(InvalidInput, match="hooks are not run") as caught:
         Renderer(stamp(event, hook=HOOK.format(event))).shown(SITE, {})
-    assert caught.value.where == {"file": "chart/templates/hook.yaml", "object": "Pod hook", "hook": event}
+    assert caught.value.where == {
+        "file": "chart/templates/hook.yaml",
+        "object": "Pod hook",
+        "hook": event,
+        "site": "graz",
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,7 @@ def test_what_goes_wrong_in_a_chart_names_where_and_what(case: str, template: st
 def test_values_are_held_against_the_chart_s_own_schema() -> None:
     with pytest.raises(InvalidInput, match="want integer") as caught:
         Renderer(stamp("schema", {"port": "a ${site_name}"})).shown(SITE, {})
-    assert caught.value.where == {"component": "web", "file": "chart"}
+    assert caught.value.where == {"component": "web", "file": "chart", "site": "graz"}
 
 
 def test_a_chart_that_lacks_a_chart_it_depends_on_is_refused() -> None:
@@ -116,3 +125,24 @@ class Vault:
         if reference != "plc/password":
             raise NotFound("There is no such secret", secret=reference)
         return "hunter2"
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedRegistry]:
+    served = ServedRegistry(tmp_path_factory.mktemp("registry"))
+    yield served
+    served.close()
+
+
+@pytest.mark.parametrize("pinned", [False, True], ids=["by version", "by digest"])
+def test_a_chart_is_pulled_from_a_registry(
+    registry: ServedRegistry, monkeypatch: pytest.MonkeyPatch, pinned: bool
+) -> None:
+    monkeypatch.setenv("EDGE_REGISTRY_CA_FILE", registry.ca_file)
+    made = stamp(f"oci-{pinned}")
+    put = registry.put("charts/web:1.2.3_a", CHART_LAYER, chart_archive(made.files, "chart"))
+    component = made.components[0].model_copy(
+        update={"path": f"oci://{registry.host}/charts/web", "chart_version": put if pinned else "1.2.3+a"}
+    )
+    pulled = made.model_copy(update={"components": (component,), "files": {}})
+    assert Renderer(pulled).shown(SITE, {}) == Renderer(made).shown(SITE, {})

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
 import json
-import socket
 import ssl
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import pytest
-import uvicorn
 from dulwich import porcelain
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 from dulwich.server import BackendRepo, DictBackend
 from dulwich.web import make_wsgi_chain
+from typer.testing import CliRunner
 
-from edge.clients.oci_registry import MANIFEST, ArtifactRef, RegistryAccess, Repository
-from edge.clients.oci_registry import digest_of as blob_digest
+from edge.cli.stamp import app
+from edge.clients.oci_registry import RegistryAccess
 from edge.clients.retry import RetryPolicy
 from edge.clients.stamp_archive import pack_stamp, unpack_stamp
 from edge.clients.stamp_artifacts import push_stamp, read_stamp_source
 from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, SiteUnreachable
-from edge.lab.ca import Authority
-from edge.lab.flux.registry import USER, Registry
 from edge.model.stamp import StampSource
 from edge.policy.stamp import digest_of, parse_stamp
+from tests.contract.served_registry import ServedRegistry
 
 PASSWORD = "let me in"
 MAIN = Ref(b"refs/heads/main")
@@ -50,26 +46,8 @@ FILES = {
 }
 
 
-class Server:
-    """The lab's registry behind TLS. `access` is how it is reached by somebody who may push."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = Authority.open(folder / "ca", "Test CA")
-        cert, key = map(str, authority.server(folder / "server"))
-        self.cert, self.key = cert, key
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        self.ca_file = str(folder / "ca.crt")
-        login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        (folder / "config.json").write_text(json.dumps({"auths": {self.host: {"auth": login}}}))
-        self.access = RegistryAccess(self.ca_file, folder / "config.json")
-        app = Registry(folder / "artifacts", PASSWORD)
-        config = uvicorn.Config(app, ssl_certfile=cert, ssl_keyfile=key, log_config=None, lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, args=([self.socket],))
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+class Server(ServedRegistry):
+    """A registry to which stamps are pushed with a login, and from which they are read without one."""
 
     def push(self, files: dict[str, str], to: str) -> str:
         """Push a stamp with these files below the registry's host."""
@@ -77,14 +55,8 @@ class Server:
         return push_stamp(parse_stamp(source), source, f"oci://{self.host}/{to}", access=self.access, retry=QUICK)
 
     def read(self, where: str) -> StampSource:
-        """Read without a login."""
+        """Read any form of a stamp."""
         return read_stamp_source(where, (), access=RegistryAccess(self.ca_file), retry=QUICK)
-
-    def close(self) -> None:
-        """Stop, and wait for it."""
-        self._server.should_exit = True
-        self._thread.join()
-        self.socket.close()
 
 
 @pytest.fixture(scope="module")
@@ -217,12 +189,7 @@ def test_what_is_not_there_has_its_own_error(
 
 
 def test_a_chart_is_not_a_stamp(server: Server) -> None:
-    said = {"mediaType": "text/plain", "digest": blob_digest(b"{}"), "size": 2}
-    manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": said, "layers": [said]}
-    ref = ArtifactRef.parse(f"{server.host}/other/thing:1")
-    with Repository(ref, server.access, retry=QUICK) as repository:
-        repository.push_blob(b"{}")
-        repository.push_manifest(json.dumps(manifest).encode())
+    server.put("other/thing:1", "text/plain", b"{}")
     with pytest.raises(Rejected, match="not a stamp"):
         server.read(f"oci://{server.host}/other/thing:1")
 
@@ -284,3 +251,29 @@ def test_an_archive_of_another_tool_is_read_too() -> None:
     members = [_file(f"./{path}", text.encode()) for path, text in FILES.items()]
     read = unpack_stamp(_tar((folder, b""), *members, _file("./.git/config")), origin="archive")
     assert read.files == FILES
+
+
+def test_the_command_packages_into_a_registry_and_into_a_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_REGISTRY_CA_FILE", server.ca_file)
+    monkeypatch.setenv("EDGE_REGISTRY_AUTH", str(server.access.auth_file))
+    folder, archive = tmp_path / "till", tmp_path / "till.tar.gz"
+    for path, text in FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(text.encode())
+    for to in (f"oci://{server.host}/command/till", str(archive)):
+        answer = CliRunner().invoke(app, ["package", str(folder), "--to", to, "--json"])
+        assert answer.exit_code == 0, answer.output
+        said = json.loads(answer.output)
+        assert said["digest"] == digest_of(FILES)
+        assert server.read(said["address"]).files == FILES
+
+
+@pytest.mark.parametrize("to", ["till.zip", "docker://host/till", "oci://host"])
+def test_the_command_refuses_what_it_cannot_write(tmp_path: Path, to: str) -> None:
+    archive = tmp_path / "till.tar.gz"
+    archive.write_bytes(pack_stamp(FILES))
+    answer = CliRunner().invoke(app, ["package", str(archive), "--to", to])
+    assert answer.exit_code == 2
+    assert to in " ".join(answer.output.split())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import threading
 import traceback
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,6 +14,7 @@ from edge.errors import InvalidInput, NotFound
 from edge.model.kube import KubeObject
 from edge.model.site import Site
 from edge.model.stamp import Component, Parameter, ParameterValues, Stamp
+from tasks.engines import Answers
 from tasks.rendering import Renderer
 
 SITE = Site(name="graz", region="eu", tenant="acme", role="store")
@@ -107,3 +110,32 @@ def test_values_of_the_stamp_for_a_region_are_used() -> None:
 def _password(objects: Iterable[KubeObject]) -> str:
     (secret,) = objects
     return base64.b64decode(secret["data"]["password"]).decode()
+
+
+def test_an_engine_runs_once_for_all_who_ask_at_the_same_time() -> None:
+    made: list[str] = []
+    together = threading.Barrier(8)
+    answers: Answers[str] = Answers()
+
+    def make() -> str:
+        made.append("made")
+        return "answer"
+
+    def ask(_: int) -> str:
+        together.wait()
+        return answers.get("key", make)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(8))) == {"answer"}
+    assert made == ["made"]
+
+
+def test_an_engine_that_failed_is_asked_again() -> None:
+    answers: Answers[str] = Answers()
+
+    def fail() -> str:
+        raise InvalidInput("not yet")
+
+    with pytest.raises(InvalidInput):
+        answers.get("key", fail)
+    assert answers.get("key", lambda: "answer") == "answer"
