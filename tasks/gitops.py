@@ -30,16 +30,12 @@ _LONGEST = 10
 class Rendering(Protocol):
     """What makes a site's objects, such as `tasks.rendering.Renderer`."""
 
-    def objects(self, site: Site, given: Mapping[str, str]) -> Sequence[KubeObject]:
-        """With the secrets in them."""
-        ...
-
     def shown(self, site: Site, given: Mapping[str, str]) -> Sequence[KubeObject]:
         """With a marker for each secret."""
         ...
 
     def stages(self, site: Site, given: Mapping[str, str]) -> Sequence[Sequence[KubeObject]]:
-        """In the groups in which they are applied."""
+        """In the groups in which they are applied, with the secrets in them."""
         ...
 
 
@@ -56,8 +52,11 @@ class Publisher:
         `given` are the rollout's parameters, `within_s` how long a stage may take until it is healthy. Raises
         InvalidInput when an object holds a secret, and what publishing raises.
         """
-        check_without_secrets(self._renderer.objects(site, given), self._renderer.shown(site, given))
-        made = bundle(self._renderer.stages(site, given), own_values(site, self._stamp))
+        stages = self._renderer.stages(site, given)
+        objects = [obj for stage in stages for obj in stage]
+        secret = any(parameter.secret for parameter in self._stamp.parameters.values())
+        check_without_secrets(objects, self._renderer.shown(site, given) if secret else objects)
+        made = bundle(stages, own_values(site, self._stamp))
         notes = {
             "org.opencontainers.image.title": self._stamp.name,
             "org.opencontainers.image.version": self._stamp.version,
@@ -78,23 +77,24 @@ class Publisher:
 
 def deliver(way: Way, wish: FluxWish, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
     """Have the site pull the revision, and wait until it reports it applied and healthy."""
-    told = point(way, wish)
-    return {**told, **await_revision(way, wish, told, within_s, every_s=every_s)}
+    known, told = remember(way, wish), point(way, wish)
+    return {**known, **told, **await_revision(way, wish, told, within_s, every_s=every_s)}
+
+
+def remember(way: Way, wish: FluxWish) -> Detail:
+    """What the site is asked for until now under the wish's name, for `take_back`: `before`, "" when nothing.
+
+    A step of its own, before `point`: once that has begun nobody can ask any more.
+    """
+    before = way.current(wish)
+    return {"before": before.model_dump_json(exclude={"ca"}) if before else ""}
 
 
 def point(way: Way, wish: FluxWish) -> Detail:
-    """Tell the site what to pull. `before` is what it was asked for until now, for `take_back`; "" when nothing.
-
-    A second call, after one whose answer was lost, finds the wish there already: keep the detail of the first.
-    """
-    before = way.current(wish)
+    """Tell the site what to pull. Doing it again changes nothing."""
     way.set(wish)
     moment = way.clock()
-    return {
-        "revision": str(wish.revision),
-        "before": before.model_dump_json(exclude={"ca"}) if before else "",
-        "told_at": moment.isoformat() if moment else "",
-    }
+    return {"revision": str(wish.revision), "told_at": moment.isoformat() if moment else ""}
 
 
 def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
@@ -125,13 +125,13 @@ def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float, *, e
         pause = min(pause * 1.5, every_s * _LONGEST, max(every_s, until - monotonic()))
 
 
-def take_back(way: Way, wish: FluxWish, told: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
-    """Undo a delivery: the revision of before, or nothing when there was none. `told` is what `point` said.
+def take_back(way: Way, wish: FluxWish, known: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
+    """Undo a delivery: the revision of before, or nothing when there was none. `known` is what `remember` said.
 
     Raises as `await_revision` does; NotYet too when what was brought is not gone within the time.
     """
-    if told.get("before"):
-        kept = FluxWish.model_validate_json(str(told["before"]))
+    if known.get("before"):
+        kept = FluxWish.model_validate_json(str(known["before"]))
         before = kept.model_copy(update={"ca": wish.ca, "timeout_s": wish.timeout_s, "interval_s": wish.interval_s})
         return deliver(way, before, within_s, every_s=every_s)
     until = monotonic() + within_s

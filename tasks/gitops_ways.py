@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
 
 from edge.clients.arc import ArcClient
 from edge.clients.arc_flux import ArcFlux
 from edge.clients.kubernetes import SiteClient
-from edge.errors import NotFound, SiteSilent, SiteUnfit, SiteUnreachable
+from edge.errors import NotFound, ServerFault, SiteSilent, SiteUnfit, SiteUnreachable
 from edge.model.arc import ArcTarget
 from edge.model.gitops import FluxReport, FluxWish
 from edge.model.kube import KubeObject, ObjectRef
@@ -58,23 +60,27 @@ class ArcWay:
 
     def current(self, wish: FluxWish) -> FluxWish | None:
         """See `Way`."""
-        properties = self._flux.get(self._target, wish.name)
+        with _azure():
+            properties = self._flux.get(self._target, wish.name)
         return wish_in_arc(wish.name, properties) if properties else None
 
     def set(self, wish: FluxWish) -> None:
         """See `Way`."""
-        self._flux.put(self._target, wish.name, arc_properties(wish))
+        with _azure():
+            self._flux.put(self._target, wish.name, arc_properties(wish))
 
     def report(self, wish: FluxWish) -> FluxReport:
         """See `Way`. Raises NotFound when somebody has removed the configuration."""
-        properties = self._flux.get(self._target, wish.name)
+        with _azure():
+            properties = self._flux.get(self._target, wish.name)
         if properties is None:
             raise NotFound("The Flux configuration is gone from Azure", site=self._target.name, configuration=wish.name)
         return arc_report(properties)
 
     def check_near(self, since: datetime | None, *, at_end: bool) -> None:
         """See `Way`. A site that Azure calls connected is away when it has not called since it was told."""
-        cluster = self._arc.get(self._target)
+        with _azure():
+            cluster = self._arc.get(self._target)
         if cluster is None:
             raise NotFound("The site has no connected cluster in Azure", site=self._target.name)
         if cluster.connectivity in {"Offline", "Expired"}:
@@ -87,15 +93,26 @@ class ArcWay:
 
     def clock(self) -> datetime | None:
         """See `Way`."""
-        return self._arc.clock()
+        with _azure():
+            return self._arc.clock()
 
     def tidy(self, wish: FluxWish) -> None:
         """See `Way`. The agents at the site do that."""
 
     def remove(self, wish: FluxWish) -> bool:
         """See `Way`."""
-        self._flux.delete(self._target, wish.name)
+        with _azure():
+            self._flux.delete(self._target, wish.name)
         return True
+
+
+@contextmanager
+def _azure() -> Iterator[None]:
+    """Azure that is away is a fault of a server, so that nobody takes it for an absent site."""
+    try:
+        yield
+    except (SiteUnreachable, SiteSilent) as away:
+        raise ServerFault(away.what, remedy=away.remedy, **away.where) from away
 
 
 class SiteWay:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge.cli import lab_register, lab_revoke
+from edge.cli import lab_flux, lab_register, lab_revoke
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.errors import InvalidInput, NotFound
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="A pretend fleet that speaks the real protocols.")
 
+app.command("flux")(lab_flux.flux)
 app.command("register")(lab_register.register)
 app.command("revoke")(lab_revoke.revoke)
 
@@ -160,6 +161,7 @@ def _show(said: dict[str, Any], *, as_json: bool) -> None:
         ("kubeconfigs", said["kubeconfigs"]),
         ("CA", said["ca_file"]),
         ("Azure", said["azure"]["endpoint"]),
+        ("revisions", said["gitops"]["url"]),
         ("state", said["state"]),
     ]
     emit(said, table("Lab", ("", ""), rows), as_json=as_json)

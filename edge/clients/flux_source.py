@@ -28,8 +28,6 @@ from edge.errors import (
     NotFound,
     Rejected,
     ServerFault,
-    SiteSilent,
-    SiteUnreachable,
     Throttled,
 )
 from edge.model.gitops import Revision
@@ -148,12 +146,13 @@ def _digest(content: bytes) -> str:
 
 @contextmanager
 def _translated(url: str) -> Iterator[None]:
+    """A registry that is away is a fault of a server, so that nobody takes it for an absent site."""
     try:
         yield
     except httpx.TimeoutException as error:
-        raise SiteSilent("The registry for revisions did not answer in time", url=url) from error
+        raise ServerFault("The registry for revisions did not answer in time", url=url) from error
     except httpx.TransportError as error:
-        raise SiteUnreachable(f"The registry for revisions cannot be reached: {error}", url=url) from error
+        raise ServerFault(f"The registry for revisions cannot be reached: {error}", url=url) from error
 
 
 def _refusal(answer: httpx.Response, url: str) -> EdgeError:

@@ -36,8 +36,12 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def check_without_secrets(objects: Sequence[KubeObject], shown: Sequence[KubeObject]) -> None:
-    """Secrets are never published. `shown` are the same objects with a marker for each secret. Raises InvalidInput."""
-    held = [ObjectRef.of(real) for real, seen in zip(objects, shown, strict=True) if real != seen]
+    """Secrets are never published. `shown` are the same objects, in any order, with a marker for each secret.
+
+    Raises InvalidInput naming the first object that holds one.
+    """
+    known = {ObjectRef.of(one): one for one in shown}
+    held = [ObjectRef.of(one) for one in objects if known.get(ObjectRef.of(one)) != one]
     held += [
         ObjectRef.of(one) for one in shown if one["kind"] == "Secret" and (one.get("data") or one.get("stringData"))
     ]

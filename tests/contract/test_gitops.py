@@ -13,18 +13,21 @@ from pydantic import SecretStr
 
 from blocks.arc import ArcSubscription
 from blocks.gitops import GitopsSource, flux_client
-from edge.clients.arc import ArcClient
+from edge.clients.arc import ArcClient, ArcPatience
 from edge.clients.arc_flux import ArcFlux
 from edge.clients.arc_keys import new_key
+from edge.clients.azure_identity import default_credential
 from edge.clients.flux_source import RevisionStore
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
+from edge.clients.retry import RetryPolicy
 from edge.errors import (
     CredentialRejected,
     InvalidInput,
     NotFound,
     NotYet,
     OperationFailed,
+    ServerFault,
     SiteSilent,
     SiteUnfit,
 )
@@ -34,7 +37,8 @@ from edge.model.site import Site
 from edge.model.stamp import StampSource
 from edge.policy.arc_keys import public_key_of
 from edge.policy.stamp import parse_stamp
-from tasks.gitops import Publisher, await_revision, deliver, point, take_back
+from edge.processes import free_port
+from tasks.gitops import Publisher, await_revision, deliver, point, remember, take_back
 from tasks.gitops_ways import ArcWay, SiteWay
 from tasks.rendering import Renderer
 
@@ -121,10 +125,10 @@ def test_a_site_pulls_a_revision_an_upgrade_and_the_one_before_again(site: SiteC
     assert told["revision"] == str(first.revision)
     assert not told["before"]
     assert data(site) == {"greeting": "hello", "site": site.site}
-    told = point(way, second)
-    assert await_revision(way, second, told, WITHIN_S, every_s=SOON)["stages"] == 1
+    upgraded = deliver(way, second, WITHIN_S, every_s=SOON)
+    assert upgraded["stages"] == 1
     assert data(site) == {"greeting": "good-day", "site": site.site}
-    back = take_back(way, second, told, WITHIN_S, every_s=SOON)
+    back = take_back(way, second, upgraded, WITHIN_S, every_s=SOON)
     assert back["revision"] == str(first.revision)
     assert data(site)["greeting"] == "hello"
     assert take_back(way, first, {"before": ""}, WITHIN_S, every_s=SOON)["before"] == str(first.revision)
@@ -241,7 +245,7 @@ def test_through_azure_a_site_pulls_and_one_that_was_away_pulls_by_itself_later(
     assert data(site) == {"greeting": "hello", "site": site.site}
 
     pulling.fault(site.site, "offline")
-    told = point(way, second)
+    known, told = remember(way, second), point(way, second)
     with pytest.raises(SiteSilent, match="pulls it by itself once it is back"):
         await_revision(way, second, told, 0.3, every_s=SOON)
     pulling.lift(site.site)
@@ -252,11 +256,27 @@ def test_through_azure_a_site_pulls_and_one_that_was_away_pulls_by_itself_later(
     assert report["complianceState"] == "Compliant"
     assert report["sourceSyncedCommitId"] == second.revision.digest
 
-    assert take_back(way, second, told, WITHIN_S, every_s=SOON)["revision"] == str(first.revision)
+    assert take_back(way, second, known, WITHIN_S, every_s=SOON)["revision"] == str(first.revision)
     assert data(site)["greeting"] == "hello"
     broken = wish(site.site, "3.0.0", within_s=20, image="registry.local/crash:1")
     with pytest.raises(OperationFailed, match="health check failed"):
         deliver(way, broken, WITHIN_S, every_s=SOON)
+
+
+def test_a_registry_or_an_azure_that_is_away_is_not_taken_for_an_absent_site(
+    pulling: Any, source: GitopsSource, wish: Any, arc: tuple[ArcSubscription, ArcClient, ArcFlux]
+) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    once = RetryPolicy(attempts=1)
+    with RevisionStore(f"oci://{nowhere}/x", ca_file=pulling.ca_file, retry=once) as store:
+        with pytest.raises(ServerFault, match="registry for revisions cannot be reached"):
+            store.publish("till", {"a.yaml": "x"}, {})
+    subscription, clusters, _ = arc
+    credential, patience = default_credential(pulling.ca_file), ArcPatience(retry=once)
+    with ArcFlux(f"https://{nowhere}", subscription.subscription_id, credential, pulling.ca_file, patience) as flux:
+        way = ArcWay(clusters, flux, subscription.target(Site(name="site-0001")))
+        with pytest.raises(ServerFault):
+            way.current(wish("site-0001", "1.0.0"))
 
 
 def _until(holds: Callable[[], bool]) -> None:
