@@ -36,6 +36,8 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
 _PAGE = 500
+_SOME = 50
+"""Up to so many objects of one kind are looked up one by one where a namespace does not fit into one page."""
 _RESTARTS = 3
 _DEFAULT_TIMEOUTS = Timeouts()
 _DEFAULT_RETRY = RetryPolicy()
@@ -177,7 +179,8 @@ class SiteClient:
         found: dict[ObjectRef, dict[str, Any]] = {}
         for group in groups.values():
             try:
-                found.update(self._look(group, self._transport.send))
+                some = len(group) <= _SOME
+                found.update(self._look(group, self._transport.send) if some else self._look_through(group))
             except NotFound:
                 continue
         return found
@@ -331,6 +334,12 @@ class SiteClient:
             except NotFound:
                 continue
         return found
+
+    def _look_through(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, dict[str, Any]]:
+        """As `_look`, for many: the whole namespace, page by page."""
+        wanted = {ref.name: ref for ref in refs}
+        items = self.list(refs[0].api_version, refs[0].kind, namespace=refs[0].namespace)
+        return {wanted[name]: item for item in items if (name := item["metadata"]["name"]) in wanted}
 
     def _is_another(self, ref: ObjectRef, uid: str) -> bool:
         try:

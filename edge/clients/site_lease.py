@@ -65,10 +65,11 @@ class SiteLease:
 
     def _read(self) -> dict[str, Any] | None:
         """The lease; the site's clock is taken from the answer, so that all runs go by one clock."""
+        live: dict[str, Any] | None
         try:
             live, now = self._plain.read(fencing.LEASE)
         except NotFound:
-            return None
+            live, now = None, self._plain.clock()
         self._skew = now - datetime.now(UTC) if now else timedelta()
         return live
 

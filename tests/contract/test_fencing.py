@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,8 +131,13 @@ class _OldSite:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.written: list[str] = []
+        self.date = ""
 
     def __call__(self, request: Request) -> Answer:
+        answer = self._answer(request)
+        return replace(answer, headers={"Date": self.date} if self.date else {})
+
+    def _answer(self, request: Request) -> Answer:
         path = request.path.partition("?")[0]
         if path.startswith("/apis/coordination.k8s.io/v1"):
             return self._on_lease(request)
@@ -198,6 +204,17 @@ def test_a_site_that_refuses_impersonation_is_guarded_by_its_lease() -> None:
             assert first.fence is not None
             assert first.fence.guard is FenceGuard.LEASE
             first.apply(in_default("one"))
+
+
+def test_a_lease_goes_by_the_site_s_clock_from_the_first_one_on(old: tuple[_OldSite, SiteClient, Any]) -> None:
+    script, client, _ = old
+    script.date = "Sun, 01 Mar 2026 12:00:00 GMT"
+    with fenced(client, NAME, "rollout:1"):
+        assert script.lease is not None
+        assert script.lease["spec"]["renewTime"].startswith("2026-03-01T12:00:0")
+        with pytest.raises(NotYet) as refused, fenced(client, NAME, "rollout:2"):
+            pytest.fail("two runs have the site")
+        assert refused.value.where["until"].startswith("2026-03-01T12:02:0")
 
 
 def test_a_site_that_went_away_is_not_asked_to_release_its_lease(old: tuple[_OldSite, SiteClient, Any]) -> None:

@@ -170,6 +170,23 @@ def test_an_object_that_the_site_does_not_take_back_is_named_and_the_others_come
     assert {ref: rid(obj) for ref, obj in look(client, REFS).items()} == {ref: rid(obj) for ref, obj in stamped.items()}
 
 
+def test_many_objects_of_one_kind_are_looked_up_page_by_page() -> None:
+    names = [f"c{number}" for number in range(60)]
+    refs = [ObjectRef.of(config(name)) for name in [*names, "absent"]]
+
+    def script(request: Request) -> Answer:
+        second = "continue=more" in request.path
+        items = [{"metadata": {"name": name, "uid": name}} for name in (names[30:] if second else names[:30])]
+        meta = {"resourceVersion": "1", **({} if second else {"continue": "more"})}
+        return Answer({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": meta, "items": items})
+
+    with serve(script) as pretend, client_of(pretend) as client:
+        found = look(client, refs)
+        assert [ref.name for ref, obj in found.items() if obj is None] == ["absent"]
+        assert pretend.paths().count("/api/v1/namespaces/default/configmaps") == 2
+        assert len(pretend.requests) == 4
+
+
 def full_disk(_: Request) -> Answer:
     return status(500, "InternalError", "etcdserver: mvcc: database space exceeded")
 
