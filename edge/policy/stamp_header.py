@@ -35,6 +35,7 @@ Level = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-_.A-Za-z0-9]{0
 Controller = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9]{0,62}/[a-z0-9][-a-z0-9.]{0,252}$")]
 
 _SAFE_TO_REPEAT = frozenset({"type", "pattern", "secret", "format"})
+_NUMBER_TYPES = frozenset({"int", "float", "constrained-int", "constrained-float"})
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _LONGEST_VALUE = 4096
 _LONGEST_INPUT = 100
@@ -224,7 +225,7 @@ def _may_be_shown(path: list[str], fault: str) -> bool:
 
 def _field(path: list[str]) -> str:
     """Where the mistake is, without what pydantic adds: a check's type after its number, a number's type at the end."""
-    if path[:2] == ["spec", "parameters"] and path[-1] in ("int", "float"):
+    if path[:2] == ["spec", "parameters"] and path[-1] in _NUMBER_TYPES:
         path = path[:-1]
     if path[:2] == ["spec", "checks"] and path[3:4] and path[3] in ("http", "promql", "cel"):
         path = [*path[:3], *path[4:]]

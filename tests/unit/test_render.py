@@ -7,7 +7,8 @@ import pytest
 from edge.errors import InvalidInput
 from edge.model.stamp import Component, Parameter, ParameterType, Stamp
 from edge.policy.apply_order import phases
-from edge.policy.render import render
+from edge.policy.manifests import Manifest
+from edge.policy.render import render, render_documents
 
 
 def stamp(*manifests: str, cluster_kinds: tuple[str, ...] = (), **parameters: Parameter) -> Stamp:
@@ -184,3 +185,21 @@ def test_objects_have_the_form_that_every_server_merges_alike() -> None:
     (secret,) = render(stamp(text), {})
     assert secret["data"] == {"word": "eA=="}
     assert "stringData" not in secret
+
+
+def test_five_thousand_objects_are_rendered() -> None:
+    many = [manifest("ConfigMap", f"a-{number}") for number in range(5000)]
+    wanted = stamp("---\n".join(many[:2500]), "---\n".join(many[2500:]))
+    assert len(render(wanted, {})) == 5000
+
+
+def test_the_limit_counts_what_all_engines_make_together() -> None:
+    documents: list[Manifest] = [("app/0.yaml", {})] * 5001
+    with pytest.raises(InvalidInput, match="at most 5000 objects"):
+        render_documents(stamp(), documents, {})
+
+
+def test_a_definition_comes_before_its_objects_wherever_they_stand() -> None:
+    press = manifest("Press", namespace="", api="example.com/v1")
+    objects = render(stamp(press, CRD, cluster_kinds=("Press", "CustomResourceDefinition")), {})
+    assert [obj["kind"] for obj in objects] == ["CustomResourceDefinition", "Press"]

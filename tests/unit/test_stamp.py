@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
 
 from edge.errors import InvalidInput
+from edge.model.check import CelCheck, HttpCheck, PromqlCheck
+from edge.model.kube import ObjectRef
 from edge.model.site import Site
 from edge.model.stamp import ParameterType, Stamp, StampSource
 from edge.policy.parameters import BUILT_IN, sample_parameters, site_parameters, values_for
@@ -92,6 +95,86 @@ def test_a_wrong_header_is_refused_with_its_field(changes: dict[str, Any], field
     error = refused(**changes)
     assert error.where["file"] == "press/stamp.yaml"
     assert error.where["field"] == field
+
+
+HTTP = {"type": "http", "name": "ready", "namespace": "press", "service": "app", "port": 80}
+POD = {"apiVersion": "v1", "kind": "Pod", "name": "app", "namespace": "press"}
+CEL = {"type": "cel", "name": "runs", "object": POD, "expression": "object.status.phase == 'Running'"}
+PROMQL = {"type": "promql", "name": "up", "query": "up", "absentIsGood": True}
+WAIVER = {"code": "no-host-path", "owner": "ann", "reason": "old driver", "expires": "2027-01-31"}
+
+
+def test_checks_requirements_and_waivers_are_read() -> None:
+    requires = {"kinds": ["Certificate.cert-manager.io"], "controllers": ["cert-manager/cert-manager"]}
+    stamp = parse(checks=[HTTP, CEL, PROMQL], requires=requires, policies={"waivers": [WAIVER]}, requiredStep=True)
+    assert stamp.checks == (
+        HttpCheck(name="ready", namespace="press", service="app", port="80"),
+        CelCheck(
+            name="runs",
+            ref=ObjectRef(api_version="v1", kind="Pod", name="app", namespace="press"),
+            expression="object.status.phase == 'Running'",
+        ),
+        PromqlCheck(name="up", query="up", absent_is_good=True),
+    )
+    assert stamp.requires.controllers == ("cert-manager/cert-manager",)
+    assert stamp.waivers[0].expires == datetime(2027, 1, 31, tzinfo=UTC)
+    assert stamp.required_step
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"checks": [{**HTTP, "port": None}]}, "spec.checks.0.port"),
+        ({"checks": [{**HTTP, "path": "ready"}]}, "spec.checks.0.path"),
+        ({"checks": [{**HTTP, "status": [99]}]}, "spec.checks.0.status.0"),
+        ({"checks": [{**HTTP, "expression": "true"}]}, "spec.checks.0.expression"),
+        ({"checks": [{**HTTP, "type": "tcp"}]}, "spec.checks.0"),
+        ({"checks": [HTTP, {**HTTP}]}, "spec.checks"),
+        ({"checks": [{**CEL, "expression": "object."}]}, "spec.checks.runs"),
+        ({"checks": [{**CEL, "object": {**POD, "colour": "red"}}]}, "spec.checks.0.object.colour"),
+        ({"checks": [{**PROMQL, "holds": "value >"}]}, "spec.checks.up"),
+        ({"requires": {"kubernetes": 1.28}}, "spec.requires.kubernetes"),
+        ({"requires": {"controllers": ["cert-manager"]}}, "spec.requires.controllers.0"),
+        ({"requires": {"kinds": ["certificates"]}}, "spec.requires.kinds.0"),
+        ({"policies": {"waivers": [{**WAIVER, "owner": ""}]}}, "spec.policies.waivers.0.owner"),
+        ({"policies": {"waivers": [{**WAIVER, "expires": "2027-01-31T00:00:00"}]}}, "spec.policies.waivers.0.expires"),
+        ({"requiredStep": "yes"}, "spec.requiredStep"),
+        ({"parameters": {"lines": {"minimum": "1"}}}, "spec.parameters.lines.minimum"),
+        ({"parameters": {"lines": {"type": "integer", "multipleOf": 0}}}, "spec.parameters.lines.multipleOf"),
+        ({"parameters": {"lines": {"format": "colour"}}}, "spec.parameters.lines.format"),
+        ({"parameters": {"lines": {"type": "integer", "const": "many"}}}, "spec.parameters.lines.const"),
+        ({"values": {"sites": {"mill-1": {"lines": 1.5}}}}, "spec.values.sites.mill-1.lines"),
+        ({"values": {"sites": {"../x": {}}}}, "spec.values.sites.../x.[key]"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else "",
+)
+def test_a_wrong_part_is_refused_with_its_field(changes: dict[str, Any], field: str) -> None:
+    error = refused(**changes)
+    assert (error.where["file"], error.where["field"]) == ("press/stamp.yaml", field)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"door": {"secret": True, "default": "hunter2"}},
+        {"door": {"secret": True, "default": ["hunter2"]}},
+        {"door": {"secret": True, "value": "hunter2"}},
+        {"door_password": {"default": "hunter2"}},
+    ],
+    ids=["plain", "list", "wrong field", "not declared"],
+)
+def test_a_secret_in_the_header_is_refused_and_not_repeated(parameters: dict[str, Any]) -> None:
+    error = refused(parameters=parameters)
+    assert error.where["field"].startswith("spec.parameters.door")
+    assert "hunter2" not in repr(error) + str(error)
+    assert error.__cause__ is None
+
+
+def test_a_fraction_may_be_written_bare_where_a_number_is_declared() -> None:
+    declared = {"lines": {"type": "number", "default": 0.5, "enum": [0.5, 2]}}
+    stamp = parse(parameters=declared, values={"regions": {"north": {"lines": 2}}})
+    assert (stamp.parameters["lines"].default, stamp.parameters["lines"].enum) == ("0.5", ("0.5", "2"))
+    assert stamp.values.regions == {"north": {"lines": "2"}}
 
 
 @pytest.mark.parametrize(
