@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import InvalidInput, OwnershipConflict
@@ -124,6 +124,7 @@ def owned(obj: Obj) -> list[tuple[str, str, str]]:
     return sorted((one["manager"], one["operation"], json.dumps(one["fieldsV1"], sort_keys=True)) for one in entries)
 
 
+@settings(max_examples=50)
 @given(theirs=spec, ours=spec, by_hand=spec, new=spec)
 def test_an_object_goes_back_to_what_it_was_and_to_whom_it_belonged(
     theirs: Obj, ours: Obj, by_hand: Obj, new: Obj
@@ -136,6 +137,7 @@ def test_an_object_goes_back_to_what_it_was_and_to_whom_it_belonged(
     assert snapshot.managers_back(was, after) is None
 
 
+@settings(max_examples=50)
 @given(theirs=spec, by_hand=spec, new=spec)
 def test_an_object_that_was_not_ours_goes_back_too(theirs: Obj, by_hand: Obj, new: Obj) -> None:
     was = edited(applied(None, widget(theirs), "them"), by_hand)
@@ -144,6 +146,7 @@ def test_an_object_that_was_not_ours_goes_back_too(theirs: Obj, by_hand: Obj, ne
     assert owned(after) == owned(was)
 
 
+@settings(max_examples=50)
 @given(ours=spec, new=spec, since=spec)
 def test_what_others_wrote_since_stays(ours: Obj, new: Obj, since: Obj) -> None:
     was = applied(None, widget(ours))
@@ -154,6 +157,7 @@ def test_what_others_wrote_since_stays(ours: Obj, new: Obj, since: Obj) -> None:
     assert unordered(snapshot.plain(again)) == unordered(snapshot.plain(after))
 
 
+@settings(max_examples=50)
 @given(ours=spec, new=spec, again=spec)
 def test_going_back_may_be_cut_off_between_its_two_writes(ours: Obj, new: Obj, again: Obj) -> None:
     was = applied(applied(None, widget(again), "them"), widget(ours))
