@@ -36,6 +36,5 @@ def flux(
             ask(layout, "PUT", f"/lab/sites/{name}/flux")
     except NotFound as error:
         raise InvalidInput(error.what, **error.where) from error
-    emit(
-        {"sites": wanted}, f"Sites with Flux: {', '.join(wanted) if len(wanted) < 4 else len(wanted)}", as_json=as_json
-    )
+    shown = ", ".join(wanted) if len(wanted) < 4 else str(len(wanted))
+    emit({"sites": wanted}, f"Sites with Flux: {shown}", as_json=as_json)

@@ -268,9 +268,9 @@ def test_a_registry_or_an_azure_that_is_away_is_not_taken_for_an_absent_site(
 ) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     once = RetryPolicy(attempts=1)
-    with RevisionStore(f"oci://{nowhere}/x", ca_file=pulling.ca_file, retry=once) as store:
-        with pytest.raises(ServerFault, match="registry for revisions cannot be reached"):
-            store.publish("till", {"a.yaml": "x"}, {})
+    store = RevisionStore(f"oci://{nowhere}/x", ca_file=pulling.ca_file, retry=once)
+    with store, pytest.raises(ServerFault, match="registry for revisions cannot be reached"):
+        store.publish("till", {"a.yaml": "x"}, {})
     subscription, clusters, _ = arc
     credential, patience = default_credential(pulling.ca_file), ArcPatience(retry=once)
     with ArcFlux(f"https://{nowhere}", subscription.subscription_id, credential, pulling.ca_file, patience) as flux:

@@ -72,7 +72,7 @@ class Flux:
             "path": "./",
             "interval": "1h",
             "retryInterval": "2s",
-            "timeout": "20s",
+            "timeout": "5s",
             "prune": True,
             **spec,
         }
