@@ -188,7 +188,7 @@ def _notes(one: SitePlan) -> Iterator[str]:
         yield f"and {len(one.look.problems) - 5} more problems"
     yield from one.look.warnings[:5]
     if one.look.untried:
-        yield f"{counted(len(one.look.untried), 'object')} only checked by schema"
+        yield f"{counted(len(one.look.untried), 'object')} checked only in form"
 
 
 def _by_object(shown: _Shown) -> Table:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import cel
+import orjson
 from pydantic import ValidationError
 
 from edge.errors import InvalidInput
@@ -21,6 +23,10 @@ from edge.policy.yaml_text import parse_yaml
 
 _FAULTS = (KeyError, TypeError, ValueError, RuntimeError, IndexError)
 """What evaluating may raise: a missing field, a wrong type, an unknown function, a bad pattern."""
+
+
+_MOST_KNOWN = 10_000
+"""Objects whose verdict is kept."""
 
 
 class Shape(NamedTuple):
@@ -92,6 +98,7 @@ class RuleBook:
         self._programs = {rule.code: _compiled(rule) for rule in self.rules}
         self._pods = {shape.name: cel.compile(shape.pod) for shape in SHAPES}
         self._containers = cel.compile(CONTAINERS)
+        self._known: dict[bytes, tuple[tuple[Rule, str], ...]] = {}
         if len(self._programs) != len(self.rules):
             codes = [rule.code for rule in self.rules]
             twice = next(code for code in codes if codes.count(code) > 1)
@@ -119,15 +126,27 @@ class RuleBook:
             for rule, fault in self._breaches(obj)
         )
 
-    def _breaches(self, obj: KubeObject) -> Iterator[tuple[Rule, str]]:
-        """The rules that the object breaks, and what kept one from being evaluated."""
+    def _breaches(self, obj: KubeObject) -> tuple[tuple[Rule, str], ...]:
+        """The rules that the object breaks, and what kept one from being evaluated. Most sites have alike objects."""
         rules = [rule for rule in self.rules if _is_about(rule, obj)]
         if not rules:
-            return
-        values = {"object": obj, "variables": self._variables(obj)}
+            return ()
+        key = sha256(orjson.dumps(obj, default=dict)).digest()
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = tuple(self._judge(obj, rules))
+        return found
+
+    def _judge(self, obj: KubeObject, rules: Sequence[Rule]) -> Iterator[tuple[Rule, str]]:
+        # A context is made once: to bring an object into CEL's own values costs more than all rules together.
+        names = {name for rule in rules for name in self._programs[rule.code].variables()}
+        values = {"object": obj, "variables": self._variables(obj) if "variables" in names else {}}
+        context = cel.Context({name: values[name] for name in names & set(values)})
         for rule in rules:
             try:
-                if self._programs[rule.code].execute(values) is not True:
+                if self._programs[rule.code].execute(context) is not True:
                     yield rule, ""
             except _FAULTS as fault:
                 # As at a site, where failurePolicy is Fail: what cannot be judged does not pass.
