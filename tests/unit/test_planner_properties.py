@@ -138,7 +138,7 @@ class World:
         if self.chance.random() < self.trouble / 20:
             self.gone.add(self.chance.choice(sorted(self.sites)))
         if self.chance.random() < self.trouble / 10:  # the worker dies, and its sites are given to another one
-            self.lost.update(self.ends)
+            self.lost.update(list(self.ends))
             self.ends.clear()
         if self.chance.random() < self.trouble / 60:
             self.cancelled = True
