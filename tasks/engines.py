@@ -109,7 +109,7 @@ def _chart(stamp: Stamp, component: Component) -> ChartTemplates:
     """The component's chart, out of the stamp or pulled from its registry; opened once for a stamp."""
 
     def make() -> ChartTemplates:
-        from edge.clients.helm_template import ChartTemplates, chart_archive  # noqa: PLC0415 - Helm is an extra
+        from edge.clients.helm_template import ChartTemplates, chart_archive  # noqa: PLC0415 - Helm is large, and few need it
 
         if component.path.startswith(OCI):
             archive = pull_chart(_address(component), access=RegistryAccess.of(Settings()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +120,7 @@ def test_an_engine_runs_once_for_all_who_ask_at_the_same_time() -> None:
 
     def make() -> str:
         made.append("made")
+        time.sleep(0.05)  # long enough for the others to come
         return "answer"
 
     def ask(_: int) -> str:
