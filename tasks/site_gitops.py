@@ -12,7 +12,7 @@ from edge.model.gitops import FluxWish
 from edge.model.kube import ObjectRef
 from edge.model.step import Detail
 from tasks.fencing import fenced
-from tasks.gitops import await_revision, point, take_back
+from tasks.gitops import await_revision, point, remember, take_back
 from tasks.gitops_ways import SiteWay, Way
 from tasks.site_visit import PREPARE, Visit, done_step
 
@@ -27,18 +27,18 @@ class PulledVisit(Visit):
         with self._way() as (way, client):
             wish = self._wish()
             had = self.had()
-            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else ""})
+            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else "", **remember(way, wish)})
             told = self.once(POINT, partial(point, way, wish))
             self.is_begun = True
             self.once(REPORTED, partial(self._await, way, client, wish, told.detail))
 
     def take_back(self) -> Detail:
         """Have the site pull what it had before."""
-        told = done_step(self.job, self.site.name, POINT)
-        if told is None:
+        known = done_step(self.job, self.site.name, PREPARE)
+        if known is None:
             return {"unchanged": True}
         with self._way() as (way, _):
-            return take_back(way, self._wish(), told.detail, self.job.plan.strategy.site_deadline_s)
+            return take_back(way, self._wish(), known.detail, self.job.plan.strategy.site_deadline_s)
 
     def _wish(self) -> FluxWish:
         strategy = self.job.plan.strategy
