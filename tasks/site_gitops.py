@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from edge.clients.kubernetes import SiteClient, ref_of
-from edge.errors import NotFound
+from edge.errors import NotFound, OperationFailed
 from edge.model.gitops import FluxWish
 from edge.model.kube import ObjectRef
 from edge.model.step import Detail
@@ -37,6 +37,10 @@ class PulledVisit(Visit):
         known = done_step(self.job, self.site.name, PREPARE)
         if known is None:
             return {"unchanged": True}
+        if known.detail.get("had") and not known.detail.get("before"):
+            what = "The platform itself had applied the version before, which Flux cannot go back to"
+            remedy = "Roll the version before out with `delivery: direct`, once Flux's objects for it are gone"
+            raise OperationFailed(what, remedy=remedy, site=self.site.name)
         with self._way() as (way, _):
             return take_back(way, self._wish(), known.detail, self.job.plan.strategy.site_deadline_s)
 
