@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,7 @@ import typer
 
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.clients.files import write_new
-from edge.clients.oci_registry import digest_of
-from edge.clients.stamp_archive import pack_stamp
-from edge.clients.stamp_artifacts import ARCHIVES, push_stamp, read_stamp_source
+from edge.clients.stamp_archive import ARCHIVES, pack_stamp
 from edge.errors import InvalidInput, NotFound
 from edge.model.stamp import Stamp, StampSource
 from edge.policy.stamp import parse_stamp
@@ -39,6 +38,8 @@ def package(
 
 
 def _source(stamp: str) -> StampSource:
+    from edge.clients.stamp_artifacts import read_stamp_source  # noqa: PLC0415 - registries take long to import
+
     try:
         return read_stamp_source(stamp, Settings().stamp_folders)
     except NotFound as missing:
@@ -47,6 +48,8 @@ def _source(stamp: str) -> StampSource:
 
 def _put(stamp: Stamp, source: StampSource, to: str) -> tuple[str, str]:
     """Where it is now, and the digest of what is there."""
+    from edge.clients.stamp_artifacts import push_stamp  # noqa: PLC0415 - as above
+
     if to.startswith("oci://"):
         address = push_stamp(stamp, source, to)
         return address, address.rpartition("@")[2]
@@ -55,4 +58,4 @@ def _put(stamp: Stamp, source: StampSource, to: str) -> tuple[str, str]:
         raise InvalidInput("A stamp cannot be packaged to this", remedy=remedy, field="--to", value=to)
     content = pack_stamp(source.files)
     write_new(Path(to), content)
-    return to, digest_of(content)
+    return to, f"sha256:{hashlib.sha256(content).hexdigest()}"

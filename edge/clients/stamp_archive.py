@@ -16,6 +16,7 @@ from edge.clients.stamp_files import StampFiles
 from edge.errors import InvalidInput
 from edge.model.stamp import StampSource
 
+ARCHIVES = (".tar.gz", ".tgz")
 LARGEST = LONGEST_STAMP + MOST_FILES * 4096
 """How many bytes the archive may have, unpacked as well: every file, and what a tar puts around it."""
 _BLOCK = 65_535

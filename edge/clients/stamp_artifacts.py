@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.clients.files import find_stamp, read_stamp_folder
-from edge.clients.git_source import read_git
 from edge.clients.oci_registry import MANIFEST, ArtifactRef, RegistryAccess, Repository, digest_of
 from edge.clients.retry import RetryPolicy
-from edge.clients.stamp_archive import LARGEST, pack_stamp, unpack_stamp
+from edge.clients.stamp_archive import ARCHIVES, LARGEST, pack_stamp, unpack_stamp
 from edge.errors import InvalidInput, NotFound, Rejected
 from edge.model.stamp import Stamp, StampSource
 from edge.settings import Settings
@@ -23,7 +22,6 @@ from edge.settings import Settings
 ARTIFACT = "application/vnd.edge-platform.stamp.v1"
 CONTENT = "application/vnd.edge-platform.stamp.content.v1.tar+gzip"
 EMPTY = "application/vnd.oci.empty.v1+json"
-ARCHIVES = (".tar.gz", ".tgz")
 _RETRY = RetryPolicy()
 
 
@@ -39,6 +37,8 @@ def read_stamp_source(
     if where.startswith("oci://"):
         return _from_registry(where, access or RegistryAccess.of(Settings()), retry)
     if where.startswith("git+"):
+        from edge.clients.git_source import read_git  # noqa: PLC0415 - takes long to import, and few need it
+
         return read_git(where, access or RegistryAccess.of(Settings()), retry=retry)
     if where.endswith(ARCHIVES) and Path(where).is_file():
         return unpack_stamp(_content(Path(where)), origin=where)
