@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -10,7 +11,10 @@ import orjson
 from edge.clients.kube_errors import from_answer
 from edge.clients.kube_transport import Call
 from edge.clients.kubernetes import SiteClient
+from edge.errors import InvalidInput
+from edge.policy.checks import check_path
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 MOST_BYTES = 1024 * 1024
 """The longest answer that is read."""
 ANSWER_WITHIN_S = 10.0
@@ -23,6 +27,12 @@ class ServicePort(NamedTuple):
     service: str
     port: str
     scheme: str = "http"
+
+    def check(self) -> None:
+        """Raise InvalidInput for words that are no names: they become part of a path."""
+        for field, value in (("namespace", self.namespace), ("service", self.service), ("port", self.port)):
+            if not _NAME.fullmatch(value):
+                raise InvalidInput("This is no name of a Service's place", field=field, value=value[:200])
 
     def __str__(self) -> str:
         return f"Service {self.namespace}/{self.service}:{self.port}"
@@ -41,13 +51,17 @@ def ask_service(
 ) -> ServiceAnswer:
     """The answer of the Service, of any status, within `wait_s` seconds (0: ten). Not tried again.
 
-    Raises CredentialRejected when the API server does not let us use its proxy, SiteUnreachable or SiteSilent when it
-    cannot be reached, ServerFault for an answer longer than MOST_BYTES.
+    Raises InvalidInput for words that are no names and a path that leaves the Service, CredentialRejected when the API
+    server does not let us use its proxy, SiteUnreachable or SiteSilent when it cannot be reached, ServerFault for an
+    answer longer than MOST_BYTES.
     """
+    check_path(path)
+    at.check()
     name = ":".join(part for part in ("https" if at.scheme == "https" else "", at.service, at.port) if part)
     path, _, given = path.partition("?")
     text = "&".join(part for part in (given, urlencode(query or {})) if part)
-    url = f"/api/v1/namespaces/{quote(at.namespace)}/services/{quote(name, safe=':')}/proxy{quote(path, safe='/%:@')}"
+    place = f"/api/v1/namespaces/{at.namespace}/services/{name}"
+    url = f"{place}/proxy{quote(path, safe='/%:@')}"
     call = Call("GET", f"{url}?{text}" if text else url, accept="*/*", about=str(at))
     page = client.transport.fetch(call, wait_s or ANSWER_WITHIN_S, MOST_BYTES)
     refusal = _refusal(page.body) if page.status >= 400 else ""

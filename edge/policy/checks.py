@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import cel
 import orjson
@@ -23,15 +24,29 @@ QUERY_PATH = "/api/v1/query"
 
 
 def compile_checks(checks: Iterable[Check]) -> None:
-    """Raise InvalidInput for an expression that is not CEL, and for two checks of one name."""
+    """Raise InvalidInput for an expression that is not CEL, a path that leaves its Service, two checks of one name."""
     names = set()
     for check in checks:
         if check.name in names:
             raise InvalidInput("Two checks have the same name", field="checks", value=check.name)
         names.add(check.name)
-        if not isinstance(check, HttpCheck):
+        if isinstance(check, HttpCheck):
+            check_path(check.path, f"checks.{check.name}.path")
+        else:
             expression = check.holds if isinstance(check, PromqlCheck) else check.expression
             _compiled(expression, check.name)
+
+
+def check_path(path: str, field: str = "path") -> None:
+    """Raise InvalidInput for a path that does not stay below the Service's proxy, whoever resolves it on the way.
+
+    The API server is asked with the site's credential: a path with `..` could end at an object instead.
+    """
+    words = unquote(path.partition("?")[0]).replace("\\", "/").split("/")
+    if not path.startswith("/") or {".", ".."} & set(words) or not path.isprintable() or set(" #") & set(path):
+        what = "This is no path of a Service"
+        remedy = "Begin with a slash, without `.` and `..` between slashes, spaces and `#`"
+        raise InvalidInput(what, remedy=remedy, field=field, value=path[:200])
 
 
 def judge_http(check: HttpCheck, status: int, body: bytes, refusal: str = "") -> CheckResult:

@@ -12,7 +12,7 @@ from edge.clients.kube_transport import Call
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
 from edge.clients.service_proxy import ServicePort, ask_service
-from edge.errors import CredentialRejected, NotFound, NotYet, OperationFailed, ServerFault, SiteSilent
+from edge.errors import CredentialRejected, InvalidInput, NotFound, NotYet, OperationFailed, ServerFault, SiteSilent
 from edge.model.check import CelCheck, Check, HttpCheck, PromqlCheck
 from edge.model.kube import ObjectRef
 from edge.policy.health import health_of
@@ -126,6 +126,12 @@ def test_an_answer_has_a_limit_of_time_and_of_size(client: SiteClient, place: st
         client.transport.fetch(Call("GET", f"/api/v1/namespaces/{place}/services/big:http/proxy/"), 5, 999)
 
 
+@pytest.mark.parametrize("service", ["..", "web/../../secrets", "Web", ""])
+def test_what_is_no_name_is_not_asked_for(client: SiteClient, place: str, service: str) -> None:
+    with pytest.raises(InvalidInput):
+        ask_service(client, ServicePort(place, service, "80"))
+
+
 def test_a_self_test_holds_while_all_is_well(client: SiteClient, place: str) -> None:
     detail = self_test(client, checks_of(place), [deployment(place, "web")], 0.4, 0.1)
     assert detail["checks"] == ["http", "available", "replicas"]
@@ -170,5 +176,5 @@ def test_images_are_pulled_to_every_node_and_nothing_is_left_behind(client: Site
 
 def test_an_image_that_cannot_be_pulled_is_named(client: SiteClient) -> None:
     with pytest.raises(NotYet) as late:
-        precache_images(client, ["web:1", "web:missing"], 1.2)
+        precache_images(client, ["web:1", "web:missing"], 0.9)
     assert "web:missing (ImagePullBackOff)" in late.value.where["images"]

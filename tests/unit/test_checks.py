@@ -109,6 +109,21 @@ def test_checks_that_cannot_run_are_refused_before_anything_is_asked(checks: lis
         compile_checks(checks)
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["healthz", "/../../secrets/x", "/a/%2e%2E/b", "/a/./b", "/..\\x", "/a b", "/a#b", "/a\n", "/%2e%2e%2fsecrets"],
+)
+def test_a_path_cannot_leave_its_service(path: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        compile_checks([HTTP.model_copy(update={"path": path})])
+    assert refused.value.where["field"] == "checks.front.path"
+
+
+@pytest.mark.parametrize("path", ["/", "/a..b/.well-known/x", "/q?to=../x", "/a%20b"])
+def test_other_paths_are_taken(path: str) -> None:
+    compile_checks([HTTP.model_copy(update={"path": path})])
+
+
 def test_failing_checks_are_named_with_their_reasons() -> None:
     results = [judge_http(HTTP, 200, b"ready"), judge_http(HTTP, 500, b""), judge_cel(MODE, None)]
     assert failing(results) == "front: the answer is 500, not 200 or 204; mode: ConfigMap shop/state is not there"
