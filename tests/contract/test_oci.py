@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import socket
@@ -19,6 +20,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from edge.clients.oci import CHART, ChartRef, pull_chart
+from edge.clients.oci_registry import RegistryAccess
 from edge.clients.retry import RetryPolicy
 from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, ServerFault, Throttled
 from edge.lab.ca import Authority
@@ -40,6 +42,7 @@ class Registry:
         self.layers: list[dict[str, Any]] = [{"mediaType": CHART, "digest": DIGEST, "size": len(CONTENT)}]
         self.blob = CONTENT
         self.token = ""
+        self.login = ""
         self.refusals: list[Response] = []
         self.asked: list[str] = []
         routes = [
@@ -95,6 +98,8 @@ class Registry:
 
     async def _token(self, request: Request) -> Response:
         assert request.query_params["scope"] == "repository:agents:pull"
+        if self.login and request.headers.get("Authorization") != f"Basic {self.login}":
+            return JSONResponse({"errors": [{"code": "UNAUTHORIZED"}]}, 401)
         return JSONResponse({"token": self.token})
 
 
@@ -123,6 +128,27 @@ def test_an_anonymous_token_is_fetched_once_when_the_registry_asks(registry: Reg
     registry.token = "anonymous"
     assert registry.pull() == CONTENT
     assert len(registry.asked) == 3
+
+
+def test_a_token_is_fetched_with_the_login_in_docker_s_file(registry: Registry, tmp_path: Path) -> None:
+    registry.token, registry.login = "personal", base64.b64encode(b"somebody:word").decode()
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"auths": {f"https://{registry.host}/v1/": {"auth": registry.login}}}))
+    where = f"{registry.host}/charts/agents:1.0.0"
+    assert pull_chart(where, access=RegistryAccess(registry.ca_file, file), retry=QUICK) == CONTENT
+    with pytest.raises(CredentialRejected):
+        registry.pull()
+
+
+@pytest.mark.parametrize("written", ["{", '{"auths": ["a"]}', '{"auths": {"HOST": {"auth": "word of somebody"}}}'])
+def test_an_unusable_file_with_logins_is_named_and_not_quoted(registry: Registry, tmp_path: Path, written: str) -> None:
+    registry.token = "personal"
+    file = tmp_path / "config.json"
+    file.write_text(written.replace("HOST", registry.host))
+    with pytest.raises(InvalidInput) as caught:
+        pull_chart(f"{registry.host}/charts/agents:1", access=RegistryAccess(registry.ca_file, file), retry=QUICK)
+    assert caught.value.where["file"] == str(file)
+    assert "somebody" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [pytest.param(503, id="503"), pytest.param(429, id="429")])
