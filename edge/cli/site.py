@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from edge.cli import site_expiring
+from edge.cli import site_expiring, site_holds
 from edge.cli.context import open_ledger, site_credentials
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.clients.access import SiteAccess, flatten
@@ -20,6 +20,9 @@ from edge.model.site import OfflinePolicy, Site, SiteState
 
 app = typer.Typer()
 app.command("expiring")(site_expiring.expiring)
+app.command("hold")(site_holds.hold)
+app.command("release")(site_holds.release)
+app.command("holds")(site_holds.holds)
 
 COLUMNS = ("site", "tenant", "region", "role", "state", "when offline", "arc")
 

@@ -7,16 +7,19 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, exists, insert, select, update
 
 from edge.ledger.store import Book
-from edge.ledger.tables import drift
+from edge.ledger.tables import drift, placements, sites
 from edge.ledger.writer import Transaction
 from edge.model.drift import Finding
+from edge.model.site import SiteState
 
 _TIMES = {"first_seen", "last_seen"}
 _SAME = drift.c.key == bindparam("a")
 _SEEN = update(drift).where(_SAME).values(last_seen=bindparam("new_at"), finding=bindparam("new_finding"))
+_PLACED = exists().where(placements.c.site == drift.c.site, placements.c.stamp == drift.c.stamp)
+_LEFT = exists().where(sites.c.name == drift.c.site, sites.c.state == SiteState.DECOMMISSIONED)
 _GONE = delete(drift).where(_SAME)
 
 
@@ -33,8 +36,9 @@ class Drifts(Book):
         return self._store.write(lambda txn: _record(txn, (site, stamp), findings, mended))
 
     def list(self, *, site: str | None = None, limit: int = 10_000) -> tuple[Finding, ...]:
-        """All drift, or one site's, by site, stamp and age."""
-        wanted = select(drift).order_by(drift.c.site, drift.c.stamp, drift.c.first_seen, drift.c.key).limit(limit)
+        """All drift, or one site's, by site, stamp and age. What left a site, or the fleet with it, is no drift."""
+        order = (drift.c.site, drift.c.stamp, drift.c.first_seen, drift.c.key)
+        wanted = select(drift).where(_PLACED, ~_LEFT).order_by(*order).limit(limit)
         if site is not None:
             wanted = wanted.where(drift.c.site == site)
         with self._store.read() as connection:

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, bindparam, delete, select, text
 
 from edge.ledger.columns import Json, Utc
 from edge.ledger.store import Book
-from edge.ledger.tables import failed_versions, placements
+from edge.ledger.tables import drift, failed_versions, placements
 from edge.ledger.writer import Transaction
 from edge.model.placement import FailedVersion, Placement
 from edge.policy.redact import text_without_secrets
@@ -113,6 +113,7 @@ def _put(txn: Transaction, placement: Placement) -> None:
 def _drop(txn: Transaction, site: str, stamp: str) -> bool:
     dropped = bool(txn.connection.execute(_DROP, {"a": site, "b": stamp}).rowcount)
     if dropped:
+        txn.connection.execute(delete(drift).where(drift.c.site == site, drift.c.stamp == stamp))
         txn.audit("placement.dropped", f"{site}/{stamp}")
     return dropped
 

@@ -24,6 +24,7 @@ MENDABLE: Final = frozenset((DriftKind.MISSING, DriftKind.CHANGED, DriftKind.REM
 _LONGEST: Final = 200
 _OPEN_IN_SECRETS: Final = (("f:metadata", "f:labels"), ("f:type",), ("f:immutable",))
 _NAMES: Final = 20
+_PLACEMENTS: Final = "placements:"
 _NOWHERE: Final = object()
 
 
@@ -163,11 +164,16 @@ def _cut(obj: dict[str, Any], place: Place) -> None:
         home[:] = [item for item in home if not _is_item(element, item)]
 
 
+def is_sentence(said: str) -> bool:
+    """Whether a run that said this has looked at sites."""
+    return _PLACEMENTS in said
+
+
 def sentence(looks: Sequence[DriftLook]) -> str:
     """How it went, for the state of a run: what drifted, and by name what was not looked at."""
     count = Counter(look.status for look in looks)
     found = sum(len(look.findings) for look in looks if look.status is DriftStatus.DRIFTED)
-    said = [f"{len(looks)} placements: {count[DriftStatus.CLEAN]} clean"]
+    said = [f"{len(looks)} {_PLACEMENTS} {count[DriftStatus.CLEAN]} clean"]
     if count[DriftStatus.DRIFTED]:
         said.append(f"{count[DriftStatus.DRIFTED]} drifted ({found} differences)")
     if count[DriftStatus.MENDED]:
