@@ -6,10 +6,10 @@ The messages say what was seen in a few words. Bodies and objects are not repeat
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote
 
 import cel
 import orjson
@@ -19,6 +19,8 @@ from edge.model.check import CelCheck, Check, CheckResult, HttpCheck, PromqlChec
 from edge.model.kube import KubeObject
 
 _FAULTS = (KeyError, TypeError, ValueError, RuntimeError, IndexError, ArithmeticError)
+_DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|$)", re.IGNORECASE)
+"""`.` or `..` between slashes, in any spelling that something on the way may undo."""
 QUERY_PATH = "/api/v1/query"
 """Where Prometheus answers instant queries."""
 
@@ -42,8 +44,8 @@ def check_path(path: str, field: str = "path") -> None:
 
     The API server is asked with the site's credential: a path with `..` could end at an object instead.
     """
-    words = unquote(path.partition("?")[0]).replace("\\", "/").split("/")
-    if not path.startswith("/") or {".", ".."} & set(words) or not path.isprintable() or set(" #") & set(path):
+    leaves = _DOTS.search(path.partition("?")[0])
+    if not path.startswith("/") or leaves or not path.isprintable() or set(" #") & set(path):
         what = "This is no path of a Service"
         remedy = "Begin with a slash, without `.` and `..` between slashes, spaces and `#`"
         raise InvalidInput(what, remedy=remedy, field=field, value=path[:200])

@@ -27,7 +27,7 @@ class PromqlFault(Exception):
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL: Final = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(,|$)')
 _NUMBER: Final = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
-_AROUND: Final = re.compile(r"(sum|min|max|avg|count)\s*\((.*)\)", re.DOTALL)
+_AROUND: Final = re.compile(r'(sum|min|max|avg|count)\s*\(((?:[^()"]|"(?:[^"\\]|\\.)*")*)\)')
 _AGGREGATES: Final[dict[str, Callable[[Sequence[float]], float]]] = {
     "sum": sum,
     "min": min,
