@@ -101,6 +101,13 @@ def test_a_condition_that_cannot_be_evaluated_refuses_as_the_webhooks_policy_say
     assert (reply.code, reply.body["message"]) == (403, told)
 
 
+def test_a_webhook_whose_condition_does_not_compile_is_not_taken(site: Site) -> None:
+    hook: dict[str, Any] = {"name": "a.b.c", "clientConfig": {"url": "https://away.example/"}, "sideEffects": "None"}
+    hook |= {"admissionReviewVersions": ["v1"], "matchConditions": [{"name": "x", "expression": "object."}]}
+    reply = site.call("POST", _HOOKS, {"metadata": {"name": "guard"}, "webhooks": [hook]})
+    assert reply.causes == [("webhooks[0].matchConditions[0].expression", "FieldValueInvalid")]
+
+
 def _asked(faults: Sequence[Fault], *requests: tuple[str, str, Any]) -> list[tuple[int, Any]]:
     """The answers of a fresh site with these faults inside; no socket is needed for that."""
     clock = LabClock()

@@ -195,6 +195,8 @@ _CHECKS: Final[Mapping[tuple[str, str], tuple[_Check, ...]]] = {
     ("", "Pod"): (_pod_stays, _volumes("spec")),
     ("", "PersistentVolumeClaim"): (_claim,),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): (policies.faults_of,),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): (policies.webhook_faults_of,),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): (policies.webhook_faults_of,),
     ("apps", "DaemonSet"): (_restarts_always, _volumes(*_TEMPLATE)),
     ("apps", "Deployment"): (_strategy, _restarts_always, _volumes(*_TEMPLATE)),
     ("apps", "ReplicaSet"): (_restarts_always, _volumes(*_TEMPLATE)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -155,13 +155,23 @@ def faults_of(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
     """What is wrong with a policy that is being written: expressions that do not compile."""
     spec = obj.get("spec") or {}
     for word in ("validations", "matchConditions", "variables"):
-        for place, one in enumerate(spec.get(word) or ()):
-            for field in ("expression", "messageExpression"):
-                text = one.get(field)
-                fault = _fault(text) if text else ""
-                if fault:
-                    path = f"spec.{word}[{place}].{field}"
-                    yield cause(path, "FieldValueInvalid", f'Invalid value: "{text}": compilation failed: {fault}')
+        yield from _uncompiled(f"spec.{word}", spec.get(word) or ())
+
+
+def webhook_faults_of(obj: Obj, _old: Obj | None) -> Iterator[Cause]:
+    """What is wrong with webhooks that are being configured: conditions that do not compile."""
+    for place, hook in enumerate(obj.get("webhooks") or ()):
+        yield from _uncompiled(f"webhooks[{place}].matchConditions", hook.get("matchConditions") or ())
+
+
+def _uncompiled(path: str, expressions: Iterable[Mapping[str, Any]]) -> Iterator[Cause]:
+    for place, one in enumerate(expressions):
+        for field in ("expression", "messageExpression"):
+            text = one.get(field)
+            fault = _fault(text) if text else ""
+            if fault:
+                said = f'Invalid value: "{text}": compilation failed: {fault}'
+                yield cause(f"{path}[{place}].{field}", "FieldValueInvalid", said)
 
 
 def _fault(text: str) -> str:
