@@ -40,7 +40,7 @@ def refuse_plain_secret(name: str, value: str, /, **where: str) -> None:
     if _looks_secret(name, value):
         raise InvalidInput(
             "This looks like a secret in plain text",
-            remedy=f"Declare {name} with secret: true, and give a reference <name>/<key>",
+            remedy="Make it a parameter with secret: true, and give a reference <name>/<key>",
             value=REDACTED,
             **where,
         )

@@ -27,6 +27,7 @@ from edge.policy.components import in_dependency_order
 from edge.policy.manifests import parse_manifests
 from edge.policy.parameter_schema import typed
 from edge.policy.parameters import BUILT_IN, check_declaration, check_values
+from edge.policy.secret_values import refuse_plain_secret
 from edge.policy.stamp_header import CelSpec, CheckSpec, ComponentSpec, ParameterSpec, Spec, parse_header
 from edge.policy.substitute import Template, parse_template, templates_in, unknown_variable
 
@@ -185,21 +186,28 @@ def _check(said: CheckSpec) -> Check:
 
 
 def _check_component_values(stamp: Stamp, file: str) -> None:
-    """Every `${name}` in the values for a chart is a parameter or has a default."""
+    """Every `${name}` in the values for a chart is a parameter or has a default, and no secret stands there."""
     known = {*stamp.parameters, *BUILT_IN}
     for component in stamp.components:
-        for text in _texts_in(component.values):
+        field = f"spec.components.{component.name}.values"
+        for key, text in _texts_in(component.values, field):
             template = parse_template(text, plain=False, file=file, line=0)
             if isinstance(template, Template):
-                _check_variables(template, known, field=f"spec.components.{component.name}.values")
+                _check_variables(template, known, field=key)
+            else:
+                refuse_plain_secret(key.rpartition(".")[2], text, file=file, field=key)
 
 
-def _texts_in(node: object) -> Iterator[str]:
+def _texts_in(node: object, path: str) -> Iterator[tuple[str, str]]:
+    """Every text, and where it stands; an item of a list stands where the list does."""
     if isinstance(node, str):
-        yield node
-    elif isinstance(node, dict | list):
-        for inner in node.values() if isinstance(node, dict) else node:
-            yield from _texts_in(inner)
+        yield path, node
+    elif isinstance(node, dict):
+        for key, inner in node.items():
+            yield from _texts_in(inner, f"{path}.{key}")
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _texts_in(inner, path)
 
 
 def _check_manifests(stamp: Stamp) -> None:

@@ -168,6 +168,7 @@ def test_a_chart_in_a_registry_has_an_address_and_a_version() -> None:
         ({"path": "good", "namespace": "kube-system"}, "may not write to this namespace"),
         ({"path": "good", "values": {"a": [{"b": "${absent}"}]}}, "not a parameter"),
         ({"path": "good", "values": {"a": "${"}}, "not a substitution"),
+        ({"path": "good", "values": {"auth": {"adminPassword": "hunter2"}}}, "secret in plain text"),
         ({"kind": "manifests", "path": "app", "chartVersion": "1.0.0"}, "no chartVersion"),
         ({"kind": "manifests", "path": "app", "values": {"a": 1}}, "no values"),
         ({"kind": "manifests", "path": "app", "release": "x"}, "no release"),
@@ -176,7 +177,15 @@ def test_a_chart_in_a_registry_has_an_address_and_a_version() -> None:
 )
 def test_a_wrong_chart_is_refused(said: dict[str, Any], what: str) -> None:
     files = {"good/Chart.yaml": CHART, "bad/Chart.yaml": "name: web\n", "app/x.yaml": CONFIG}
-    assert what in refused({**H, **said}, files=files).what
+    error = refused({**H, **said}, files=files)
+    assert what in error.what
+    assert "hunter2" not in str(error)
+
+
+def test_a_charts_secret_is_a_parameter_or_names_an_object() -> None:
+    values = {"auth": {"password": "${plc}", "existingSecret": "plc-login", "secretKey": "password"}}
+    parameters = {"plc": {"secret": True, "default": "plc/password"}}
+    assert parse({**H, "values": values}, files={"chart/Chart.yaml": CHART}, parameters=parameters).components
 
 
 def test_with_several_namespaces_a_chart_says_which() -> None:
