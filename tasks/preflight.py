@@ -113,6 +113,7 @@ class _Look:
         self._unfit: dict[str, str] = {}
         self._broken: tuple[Violation, ...] = ()
         self._untried: dict[str, str] = {}
+        self._doubts: list[str] = []
 
     def run(self, inventory: Sequence[ObjectRef] = ()) -> SiteLook:
         """Look at everything."""
@@ -131,7 +132,7 @@ class _Look:
             untried=self._untried,
             problems=self._problems(),
             codes=self._codes(),
-            warnings=(*warnings(facts), *told),
+            warnings=(*warnings(facts), *told, *self._doubts),
             violations=violations,
             clock_off_s=facts.clock_off_s,
         )
@@ -204,16 +205,18 @@ class _Look:
         return None
 
     def _try_elsewhere(self, ref: ObjectRef, obj: KubeObject) -> ObjectChange | None:
-        """Its namespace comes with the stamp. Its form is tried in a namespace that is there; what else the site says
-        about that one (quota, rights, a namesake) does not count.
+        """Its namespace comes with the stamp. Its form is tried in a namespace that is there.
+
+        What admission says there (quota, webhooks, policies) is a warning, since it may be about that namespace.
         """
         self._untried[str(ref)] = f"Namespace {ref.namespace} comes with the stamp; only the form was checked"
         copy = {**obj, "metadata": {**obj["metadata"], "namespace": _STAND_IN}}
         try:
             self._client.try_create(copy)
         except Rejected as error:
-            if " 403" not in error.what:
+            if not _is_admission(error):
                 raise
+            self._doubts.append(f"{ref}: in namespace {_STAND_IN} it would be refused: {error.what}")
         except NotFound:
             if self._own.define(ref.api_version, ref.kind):
                 return self._try_by_schema(ref, obj)
@@ -235,6 +238,11 @@ class _Look:
         old = left_over(inventory, list(self._refs))
         found = self._client.look(old) if old else {}
         return tuple(removed(ref) for ref in old if ref in found and not why_kept(found[ref], self._stamp.name))
+
+
+def _is_admission(error: Rejected) -> bool:
+    """Whether something refused that may judge each namespace in its own way, and not the schema."""
+    return any(word in error.what for word in ("answered 403", "is forbidden", "denied the request"))
 
 
 def _sentence(one: Violation) -> str:

@@ -142,6 +142,22 @@ def test_objects_whose_namespace_comes_with_them_are_tried_elsewhere(client: Sit
         client.get(ObjectRef.of(NAMESPACE))
 
 
+def test_what_is_so_in_another_namespace_is_no_refusal(site: Site, client: SiteClient) -> None:
+    namesake = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
+    site.make("/api/v1/namespaces/default/configmaps", namesake)
+    hard = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
+    site.make("/api/v1/namespaces/default/resourcequotas", hard)
+    site.merge(
+        "/api/v1/namespaces/default/resourcequotas/full/status", {"status": {**hard["spec"], "used": {"pods": "0"}}}
+    )
+    alone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "namespace": "line"}}
+    alone["spec"] = workload()["spec"]["template"]["spec"]
+    found = look_ahead(client, stamp(), [NAMESPACE, settings(), alone], policies=RULES)
+    assert (found.problems, found.count(Action.CREATE)) == ((), 3)
+    (warning,) = found.warnings
+    assert "Pod line/alone: in namespace default it would be refused" in warning
+
+
 def test_a_namespace_that_nobody_brings_is_a_problem(client: SiteClient) -> None:
     assert "line" in refusal(client, [settings()]).where["problems"]
 
