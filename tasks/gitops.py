@@ -117,12 +117,12 @@ def await_revision(way: Way, wish: FluxWish, told: Detail, within_s: float, *, e
                 reason=verdict.reason,
                 revision=wish.revision,
             )
-        at_end = monotonic() + pause > until
-        way.check_near(since, at_end=at_end)
-        if at_end:
+        left_s = until - monotonic()
+        way.check_near(since, at_end=left_s <= 0)
+        if left_s <= 0:
             raise trouble or _not_yet(wish, verdict, within_s)
-        sleep(pause)
-        pause = min(pause * 1.5, every_s * _LONGEST, max(every_s, until - monotonic()))
+        sleep(min(pause, left_s))
+        pause = min(pause * 1.5, every_s * _LONGEST)
 
 
 def take_back(way: Way, wish: FluxWish, known: Detail, within_s: float, *, every_s: float = _EVERY_S) -> Detail:
@@ -152,7 +152,7 @@ def _look(way: Way, wish: FluxWish) -> tuple[Verdict, EdgeError | None]:
 
 def _not_yet(wish: FluxWish, verdict: Verdict, within_s: float) -> NotYet:
     return NotYet(
-        f"After {within_s:g} s the site does not report the revision applied and healthy: {verdict.message}".rstrip(
+        f"After {within_s:.0f} s the site does not report the revision applied and healthy: {verdict.message}".rstrip(
             "."
         ),
         reason=verdict.reason or None,
