@@ -145,11 +145,10 @@ def test_objects_whose_namespace_comes_with_them_are_tried_elsewhere(client: Sit
 def test_what_is_so_in_another_namespace_is_no_refusal(site: Site, client: SiteClient) -> None:
     namesake = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
     site.make("/api/v1/namespaces/default/configmaps", namesake)
-    hard = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": {"pods": "0"}}}
+    none = {"pods": "0"}
+    hard = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}, "spec": {"hard": none}}
     site.make("/api/v1/namespaces/default/resourcequotas", hard)
-    site.merge(
-        "/api/v1/namespaces/default/resourcequotas/full/status", {"status": {**hard["spec"], "used": {"pods": "0"}}}
-    )
+    site.merge("/api/v1/namespaces/default/resourcequotas/full/status", {"status": {"hard": none, "used": none}})
     alone = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "alone", "namespace": "line"}}
     alone["spec"] = workload()["spec"]["template"]["spec"]
     found = look_ahead(client, stamp(), [NAMESPACE, settings(), alone], policies=RULES)
