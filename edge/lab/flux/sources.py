@@ -33,7 +33,7 @@ def oci_repository(home: Home, obj: Obj) -> float | None:
     if progress.wish == wish and flux.now() < progress.due:
         return progress.due - flux.now()
     progress.wish, progress.busy = wish, True
-    if (obj.get("status") or {}).get("observedGeneration") != obj["metadata"].get("generation"):
+    if not any(one["observedGeneration"] == wish[0] for one in kept(obj, "Ready")):
         new = [*progressing(obj, "building artifact: new upstream revision"), *kept(obj, "ArtifactInStorage")]
         obj = write(home, resource, obj, {"conditions": new})
     flux.spawn(_fetch(home, resource, obj, progress))
