@@ -83,9 +83,11 @@ class Lookout:
         """What can be said without the site."""
         objects = self._renderer.shown(site, self._plan.parameters)
         violations = policies.book().violations(objects, self._stamp.waivers, datetime.now(UTC))
-        told = tuple(f"{one.ref}: {one.message} ({one.code})" for one in unwaived(violations))
-        found = {"problems" if policies.is_strict else "warnings": told}
-        return SiteLook(violations=violations, **found)
+        broken = unwaived(violations)
+        told = tuple(f"{one.ref}: {one.message} ({one.code})" for one in broken)
+        if not policies.is_strict:
+            return SiteLook(violations=violations, warnings=told)
+        return SiteLook(violations=violations, problems=told, codes=tuple(sorted({one.code for one in broken})))
 
     def _needs_s(self) -> float:
         return self._plan.strategy.site_deadline_s + self._plan.strategy.self_test_s

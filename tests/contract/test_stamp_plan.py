@@ -160,9 +160,17 @@ def test_without_sites_a_plan_says_what_needs_none(edge: Edge, stamp: str) -> No
     assert [one["cause"] for one in shown["sites"]] == [None, None, None]
     assert shown["totals"]["create"] == 0
     assert [wave["broken_at_most"] for wave in shown["prediction"]["waves"]] == [1, 1, 1]
-    refused = edge(stamp, "--offline", "--set", "image=elsewhere.example/app:1")
+    refused = edge(stamp, "--offline", "--set", "image=elsewhere.example/app:1", "--json")
     assert refused.exit_code == 1
-    assert "image-source" in refused.stdout
+    assert [one["look"]["codes"] for one in json.loads(refused.stdout)["sites"]] == [["image-source"]] * 3
+
+
+def test_a_secret_that_is_not_there_is_found_before_any_site_is_asked(edge: Edge, stamp: str) -> None:
+    header = Path(stamp) / "stamp.yaml"
+    header.write_text(header.read_text().replace("    level: {default: info}", "    level: {secret: true}"))
+    refused = edge(stamp, "--site", "site-0002", "--set", "level=line/none", "--json")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert json.loads(refused.stderr)["where"]["secret"] == "line/none"
 
 
 def test_locked_sites_and_closed_windows_are_told(edge: Edge, stamp: str, url: str, tmp_path: Path) -> None:
