@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from edge.cli.main import app
 from edge.clients.flux_source import RevisionStore
 from edge.clients.kubeconfig import read_kubeconfig
 from edge.clients.kubernetes import SiteClient
@@ -219,6 +222,26 @@ def test_what_somebody_changes_by_hand_is_put_right_when_asked(flux: Flux, store
     meta = {"name": "d-a", "namespace": NAMESPACE}
     flux.site.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"x": "2"}}, force=True)
     _until(lambda: flux.config_map("d-a")["data"] == {"x": "1"})
+
+
+def test_flux_is_installed_from_the_command_line(flux_lab: Any) -> None:
+    name = flux_lab.sites[1].name
+    done = CliRunner().invoke(app, ["lab", "flux", name, "--state", flux_lab.said["state"], "--json"])
+    assert json.loads(done.stdout) == {"sites": [name]}
+    with SiteClient(read_kubeconfig(Path(flux_lab.sites[1].kubeconfig))) as client:
+        definitions = client.list("apiextensions.k8s.io/v1", "CustomResourceDefinition")
+        assert {one["spec"]["names"]["kind"] for one in definitions} == {"OCIRepository", "Kustomization"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [((), "Name the sites"), (("site-9",), "no such site")], ids=["none named", "unknown"]
+)
+def test_flux_is_not_installed_at_a_site_that_is_not_there(
+    flux_lab: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    done = CliRunner().invoke(app, ["lab", "flux", *arguments, "--state", flux_lab.said["state"]])
+    assert done.exit_code != 0
+    assert said in done.stderr
 
 
 # The registry
