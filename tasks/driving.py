@@ -102,9 +102,8 @@ def _note_ended_waves(job: WavesJob) -> None:
     facts, _ = job.facts()
     for wave in job.plan.waves:
         times = facts.waves.get(wave.index)
-        if times is None or times.started_at is None or times.ended_at is not None:
-            continue
-        if all(site in facts.outcomes for site in wave.sites):
+        is_over = all(site in facts.outcomes for site in wave.sites)
+        if is_over and (times is None or times.ended_at is None):
             job.ledger.rollouts.wave_ended(job.plan.rollout_id, wave.index)
 
 

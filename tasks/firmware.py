@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 
@@ -48,6 +49,7 @@ from edge.policy.firmware import (
 )
 from edge.policy.rollout import offline_status
 from edge.policy.site import select_sites
+from edge.policy.strategy import check_strategy
 from tasks.applying import apply_objects
 from tasks.retry import DELAY_S, RETRIES, only_transient
 from tasks.waves import WavesJob, work_through
@@ -141,6 +143,7 @@ def unfinished_update(ledger: Ledger, order: UpdateOrder, selector: SiteSelector
 def _plan(ledger: Ledger, order: UpdateOrder, due: Sequence[Site], strategy: Strategy) -> RolloutPlan | None:
     if not due:
         return None
+    check_strategy(strategy, due, datetime.now(UTC))
     attempt = 1 + ledger.rollouts.count(rollout_name(order.component), order.version)
     return plan_update(order, due, strategy, attempt)
 

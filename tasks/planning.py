@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from edge.clients.stamp_artifacts import read_stamp_source
@@ -21,16 +22,31 @@ from edge.settings import Settings
 from tasks.rendering import Renderer
 
 
-def find_stamp(ledger: Ledger, stamp: str) -> Stamp:
-    """`name@version` is what the ledger has recorded; anything else is a folder, an artifact, or the name of one.
+def is_on_record(stamp: str) -> bool:
+    """Whether these words mean a stamp of the ledger, `name@version`, and no folder, artifact or name of one."""
+    return "@" in stamp and "/" not in stamp and ":" not in stamp
 
-    Raises InvalidInput, also when it is not there.
-    """
-    try:
-        name, at, version = stamp.partition("@")
-        if at and "/" not in stamp and ":" not in stamp:
-            return ledger.stamps.get(name, version)
+
+def read_stamp(stamp: str) -> Stamp:
+    """The stamp in a folder or an artifact, or of this name. Raises InvalidInput, also when it is not there."""
+    with _as_input():
         return parse_stamp(read_stamp_source(stamp, Settings().stamp_folders))
+
+
+def find_stamp(ledger: Ledger, stamp: str) -> Stamp:
+    """`name@version` is what the ledger has recorded; else as `read_stamp`."""
+    if not is_on_record(stamp):
+        return read_stamp(stamp)
+    name, _, version = stamp.partition("@")
+    with _as_input():
+        return ledger.stamps.get(name, version)
+
+
+@contextmanager
+def _as_input() -> Iterator[None]:
+    """What is not there was asked for by name: that is wrong input."""
+    try:
+        yield
     except NotFound as missing:
         raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
 

@@ -14,7 +14,7 @@ from edge.cli.context import policy_rules
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, speaks, table
 from edge.cli.runs import keep_prefect_quiet
 from edge.cli.site import pairs
-from edge.cli.stamp_roll_out import read_stamp
+from edge.cli.stamp_shown import find_stamp
 from edge.model.rule import Violation
 from edge.model.stamp import Stamp
 from edge.policy.admission_policies import AdmissionAction, admission_policies
@@ -43,7 +43,7 @@ def policies(
     """
     keep_prefect_quiet()
     book, now = policy_rules().book(), datetime.now(UTC)
-    meant = read_stamp(stamp) if stamp is not None else None
+    meant = find_stamp(stamp) if stamp is not None else None
     if as_admission:
         _print_admission(book, meant, action or [AdmissionAction.DENY], now, as_json=as_json)
     elif meant is None:

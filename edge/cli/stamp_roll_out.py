@@ -15,16 +15,13 @@ from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks
 from edge.cli.rollout import rollout_table
 from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
-from edge.clients.files import find_stamp, read_stamp_folder, read_text
-from edge.errors import InvalidInput, NotFound, OperationFailed
+from edge.clients.files import read_text
+from edge.errors import OperationFailed
 from edge.model.order import RolloutOrder
 from edge.model.rollout import ENDED, Rollout, RolloutState, Strategy
-from edge.model.site import Site, SiteSelector
+from edge.model.site import SiteSelector
 from edge.model.stamp import Stamp
-from edge.policy.site import select_sites
-from edge.policy.stamp import parse_stamp
 from edge.policy.yaml_text import parse_yaml
-from edge.settings import Settings
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
@@ -42,33 +39,6 @@ def read_strategy(file: Path | None) -> Strategy:
         return Strategy.model_validate(found)
     except ValidationError as error:
         raise invalid(error, file=str(file)) from error
-
-
-def read_stamp(path: str) -> Stamp:
-    """The stamp in a folder, or of this name. Raises InvalidInput, also when it is not there."""
-    try:
-        return parse_stamp(read_stamp_folder(find_stamp(path, Settings().stamp_folders)))
-    except NotFound as missing:
-        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
-
-
-def find_meant(ledger: Ledger, stamp: str) -> Stamp:
-    """The stamp that is meant: `name@version` of the ledger, else a folder or a name. Raises InvalidInput."""
-    name, at, version = stamp.partition("@")
-    if not at:
-        return read_stamp(stamp)
-    try:
-        return ledger.stamps.get(name, version)
-    except NotFound as missing:
-        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
-
-
-def find_cohort(ledger: Ledger, selector: SiteSelector) -> tuple[Site, ...]:
-    """The sites that are meant. Raises InvalidInput when there are none."""
-    cohort = select_sites(ledger.sites.list(), selector)
-    if not cohort:
-        raise InvalidInput("No site matches", field="sites", value=selector.model_dump_json(exclude_defaults=True))
-    return cohort
 
 
 @speaks

@@ -14,8 +14,6 @@ from edge.model.site import Site
 from edge.model.stamp import Stamp
 from edge.policy.apply_order import phases
 from edge.policy.parameters import BUILT_IN, sample_parameters
-from edge.policy.stamp import parse_stamp
-from edge.settings import Settings
 
 StampArgument = Annotated[str, typer.Argument(help="A folder, a stamp's name, an artifact, or name@version.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")]
@@ -26,16 +24,12 @@ SiteOption = Annotated[
 
 def find_stamp(stamp: str) -> Stamp:
     """The stamp that is meant; the ledger is opened only for `name@version`. Raises InvalidInput."""
-    from edge.clients.stamp_artifacts import read_stamp_source  # noqa: PLC0415 - Git and OCI take long to import
+    from tasks import planning  # noqa: PLC0415 - Git and OCI take long to import
 
-    name, at, version = stamp.partition("@")
-    try:
-        if not at or "/" in stamp or ":" in stamp:
-            return parse_stamp(read_stamp_source(stamp, Settings().stamp_folders))
-        with open_ledger() as ledger:
-            return ledger.stamps.get(name, version)
-    except NotFound as missing:
-        raise InvalidInput(missing.what, remedy=missing.remedy, **missing.where) from missing
+    if not planning.is_on_record(stamp):
+        return planning.read_stamp(stamp)
+    with open_ledger() as ledger:
+        return planning.find_stamp(ledger, stamp)
 
 
 def find_site(name: str | None) -> Site | None:

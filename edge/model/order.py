@@ -16,9 +16,6 @@ class Blocks(Value):
     policies: str = "default"
     gitops: str = "default"
     arc: str = "default"
-    policies: str = "default"
-    gitops: str = "default"
-    arc: str = "default"
 
 
 class RolloutOrder(Value):

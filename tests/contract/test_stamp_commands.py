@@ -70,7 +70,7 @@ def test_a_sound_stamp_is_shown_with_objects_and_parameters(edge: Edge) -> None:
     assert "line_count" in shown.stdout
     assert "minimum 1, maximum 20" in shown.stdout
     said = json.loads(edge("validate", SHIPPED, "--json").stdout)
-    assert (said["name"], said["version"]) == ("factory-line", "1.0.0")
+    assert (said["name"], said["version"]) == ("factory-line", "1.1.0")
     assert said["objects"][0] == {"phase": 1, "kind": "Namespace", "namespace": "", "name": "factory-line"}
 
 
@@ -185,8 +185,8 @@ def test_two_versions_are_compared_down_to_their_fields(edge: Edge, own: Path) -
 def test_a_recorded_version_is_rendered_and_compared(edge: Edge, url: str, own: Path) -> None:
     with Ledger.open(url) as ledger:
         ledger.stamps.record(parse_stamp(read_stamp_folder(own)))
-    assert edge("render", "factory-line@1.0.0", "--site", "mill-0").exit_code == 0
-    assert "no difference" in edge("diff", "factory-line@1.0.0", own).stdout
+    assert edge("render", "factory-line@1.1.0", "--site", "mill-0").exit_code == 0
+    assert "no difference" in edge("diff", "factory-line@1.1.0", own).stdout
 
 
 @pytest.mark.usefixtures("fleet")
