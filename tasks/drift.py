@@ -48,7 +48,9 @@ class DriftJob:
 
     def __init__(self, order: DriftOrder, ledger: Ledger, opened: Opened) -> None:
         self.order, self.ledger, self.credentials = order, ledger, opened.credentials
-        self.run = f"drift:{runtime.flow_run.id or datetime.now(UTC).isoformat()}"
+        self.holder = f"drift:{runtime.flow_run.id or datetime.now(UTC).isoformat()}"
+        self.work = f"{self.holder}:{runtime.flow_run.run_count}"
+        """A run that Prefect tries again mends what differs then: what it did before may have been undone."""
         self.sites = {site.name: site for site in select_sites(ledger.sites.list(), order.sites)}
         self.placements = _chosen(ledger, order, self.sites)
         self.under_repair = ledger.holds.all(HoldKind.DRIFT, now=datetime.now(UTC))

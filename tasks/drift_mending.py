@@ -116,7 +116,9 @@ def _with_findings(before: DriftLook, after: DriftLook | None) -> DriftLook:
     """What was not mended keeps what was found."""
     if after is None:
         return before
-    if after.findings or after.status is DriftStatus.MENDED:
+    if after.status is DriftStatus.MENDED:
+        return after.model_copy(update={"mended": tuple(one for one in before.findings if one.kind in MENDABLE)})
+    if after.findings:
         return after
     return after.model_copy(update={"findings": before.findings, "ignored": before.ignored})
 
@@ -148,9 +150,9 @@ def _mend(mending: Mending, placement: Placement) -> DriftLook:
     The rights of a run that was overtaken are gone with its lease: what it still wants to write raises FencedOff.
     """
     job, site = mending.job, placement.site
-    with job.credentials.client(site) as client, fenced(client, site, job.run) as mine:
+    with job.credentials.client(site) as client, fenced(client, site, job.holder) as mine:
         seen = inspect(job, mine, placement)
-        key = StepKey(work=job.run, subject=site, step=f"mend {placement.stamp}")
+        key = StepKey(work=job.work, subject=site, step=f"mend {placement.stamp}")
         job.ledger.steps.once(key, partial(_apply, mine, seen, mending.strategy.site_deadline_s))
         look = on_record(job, placement, inspect(job, mine, placement), mended=True)
     left = [one for one in look.findings if one.kind in MENDABLE]

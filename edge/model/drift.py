@@ -87,6 +87,8 @@ class DriftLook(Value):
     stamp: StampName
     status: DriftStatus
     findings: tuple[Finding, ...] = ()
+    mended: tuple[Finding, ...] = ()
+    """What was found and is not there any more."""
     cause: Cause | None = None
     why: str = ""
     ignored: int = 0

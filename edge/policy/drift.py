@@ -158,27 +158,36 @@ def _is_whole(spot: _Spot) -> bool:
 def _items(spot: _Spot) -> Iterator[Difference]:
     elements = tuple(dict.fromkeys(key for fields in spot.sets for key in fields if key[:2] in ("k:", "v:")))
     items = spot.found if isinstance(spot.found, list) else []
-    for item in spot.wanted:
-        element = _element(item, elements)
-        if element is None:
+    owned: dict[int, str] = {}
+    for element in elements:
+        place = item_at(element, spot.wanted)
+        if place is not None:
+            owned.setdefault(place, element)
+    for place, item in enumerate(spot.wanted):
+        if place not in owned:
             yield Difference(DriftKind.REMOVED, (*spot.place, _unowned(item, elements)), wanted=item)
             continue
-        there = next((one for one in items if _fits(element, one)), _ABSENT)
-        yield from _walk(spot.below(element, item, there))
+        there = next((one for one in items if _fits(owned[place], one)), _ABSENT)
+        yield from _walk(spot.below(owned[place], item, there))
 
 
-def _element(item: Any, elements: Sequence[str]) -> str | None:
-    """The element of a list that is this item. An item may leave out those of its keys that have a default."""
-    for element in elements:
-        said = json.loads(element[2:])
-        if element.startswith("v:"):
-            if said == item:
-                return element
-        elif isinstance(item, Mapping):
-            shared = [key for key in said if key in item]
-            if shared and all(said[key] == item[key] for key in shared):
-                return element
-    return None
+def item_at(element: str, items: Sequence[Any]) -> int | None:
+    """Where in a list the item of this element is; None when it is not there.
+
+    An item as it is wanted may leave out those of its keys that have a default: the one with most of them is meant.
+    """
+    said = json.loads(element[2:])
+    if element.startswith("v:"):
+        return next((place for place, item in enumerate(items) if item == said), None)
+    agreed = {place: _agreed(said, item) for place, item in enumerate(items)}
+    best = max(agreed, key=lambda place: agreed[place], default=None)
+    return best if best is not None and agreed[best] else None
+
+
+def _agreed(keys: Mapping[str, Any], item: Any) -> int:
+    """How many of the keys an item has, all of them with these values; zero when one is another."""
+    shared = [key for key in keys if key in item] if isinstance(item, Mapping) else []
+    return len(shared) if all(keys[key] == item[key] for key in shared) else 0
 
 
 def _fits(element: str, item: Any) -> bool:
@@ -189,11 +198,11 @@ def _fits(element: str, item: Any) -> bool:
 
 
 def _unowned(item: Any, elements: Sequence[str]) -> str:
-    """The element of an item that nobody owns, in the form of its neighbours."""
+    """The element of an item that nobody owns, in the form of its neighbours; null for a key that it leaves out."""
     keys = next((json.loads(element[2:]) for element in elements if element.startswith("k:")), None)
     if keys is None or not isinstance(item, Mapping):
         return "v:" + json.dumps(item, sort_keys=True, default=str)
-    return "k:" + json.dumps({key: item[key] for key in keys if key in item})
+    return "k:" + json.dumps({key: item.get(key) for key in keys})
 
 
 def _leaf(spot: _Spot) -> Iterator[Difference]:

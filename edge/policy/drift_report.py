@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edge.model.drift import DriftKind, DriftLook, DriftRule, DriftStatus, Finding
 from edge.model.kube import KubeObject, ObjectRef
-from edge.policy.drift import Difference, Place
+from edge.policy.drift import Difference, Place, item_at
 from edge.policy.redact import text_without_secrets, without_secrets
 
 IGNORE_ANNOTATION: Final = "edge-platform.io/ignore-drift"
@@ -24,7 +24,7 @@ MENDABLE: Final = frozenset((DriftKind.MISSING, DriftKind.CHANGED, DriftKind.REM
 _LONGEST: Final = 200
 _OPEN_IN_SECRETS: Final = (("f:metadata", "f:labels"), ("f:type",), ("f:immutable",))
 _NAMES: Final = 20
-_PLACEMENTS: Final = "placements:"
+_PLACEMENTS: Final = re.compile(r"\b\d+ placements?: \d+ clean")
 _NOWHERE: Final = object()
 
 
@@ -39,7 +39,7 @@ def _step(element: str) -> str:
         return f"[{text}]" if "." in text or "/" in text else f".{text}"
     said = json.loads(text)
     if kind == "k:":
-        return "[" + ",".join(f"{key}={value}" for key, value in said.items()) + "]"
+        return "[" + ",".join(f"{key}={value}" for key, value in said.items() if value is not None) + "]"
     return f"[={said}]"
 
 
@@ -82,20 +82,13 @@ def _at(value: Any, place: Place) -> Any:
 
 
 def _below(value: Any, element: str) -> Iterator[Any]:
-    kind, text = element[:2], element[2:]
-    if kind == "f:" and isinstance(value, Mapping) and text in value:
-        yield value[text]
-    elif kind != "f:" and isinstance(value, list):
-        yield from (item for item in value if _is_item(element, item))
-
-
-def _is_item(element: str, item: Any) -> bool:
-    """As in `edge.policy.drift`: an item may leave out those of its keys that have a default."""
-    said = json.loads(element[2:])
-    if element.startswith("v:") or not isinstance(item, Mapping):
-        return bool(said == item)
-    shared = [key for key in said if key in item]
-    return bool(shared) and all(said[key] == item[key] for key in shared)
+    if element.startswith("f:"):
+        if isinstance(value, Mapping) and element[2:] in value:
+            yield value[element[2:]]
+    elif isinstance(value, list):
+        place = item_at(element, value)
+        if place is not None:
+            yield value[place]
 
 
 def _shown_place(place: Place, *, hidden: bool) -> Place:
@@ -161,21 +154,23 @@ def _cut(obj: dict[str, Any], place: Place) -> None:
     if isinstance(home, dict):
         home.pop(element[2:], None)
     elif isinstance(home, list):
-        home[:] = [item for item in home if not _is_item(element, item)]
+        found = item_at(element, home)
+        if found is not None:
+            del home[found]
 
 
 def is_sentence(said: str) -> bool:
     """Whether a run that said this has looked at sites."""
-    return _PLACEMENTS in said
+    return _PLACEMENTS.search(said) is not None
 
 
 def sentence(looks: Sequence[DriftLook]) -> str:
     """How it went, for the state of a run: what drifted, and by name what was not looked at."""
     count = Counter(look.status for look in looks)
     found = sum(len(look.findings) for look in looks if look.status is DriftStatus.DRIFTED)
-    said = [f"{len(looks)} {_PLACEMENTS} {count[DriftStatus.CLEAN]} clean"]
+    said = [f"{_counted(len(looks), 'placement')}: {count[DriftStatus.CLEAN]} clean"]
     if count[DriftStatus.DRIFTED]:
-        said.append(f"{count[DriftStatus.DRIFTED]} drifted ({found} differences)")
+        said.append(f"{count[DriftStatus.DRIFTED]} drifted ({_counted(found, 'difference')})")
     if count[DriftStatus.MENDED]:
         said.append(f"{count[DriftStatus.MENDED]} mended")
     for status in (DriftStatus.FAILED, DriftStatus.AWAY, DriftStatus.UNDER_REPAIR, DriftStatus.SKIPPED):
@@ -185,20 +180,25 @@ def sentence(looks: Sequence[DriftLook]) -> str:
     return ", ".join(said)
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _names(names: Sequence[str]) -> str:
     more = len(names) - _NAMES
     return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def table_rows(looks: Sequence[DriftLook]) -> list[dict[str, str]]:
-    """A row per difference, and one per placement that was not looked at or not mended."""
+    """A row per difference, gone or not, and one per placement that was not looked at."""
     rows: list[dict[str, str]] = []
     for look in looks:
         if look.status is DriftStatus.CLEAN:
             continue
         why = look.cause.message if look.cause else look.why
         rows.extend(_row(look, one, why) for one in look.findings)
-        if not look.findings:
+        rows.extend(_row(look, one, "Mended") for one in look.mended)
+        if not look.findings and not look.mended:
             rows.append(_row(look, None, why))
     return rows
 

@@ -192,6 +192,7 @@ def test_drift_is_mended_and_what_others_own_stays(placed: Fleet) -> None:
     after, held = placed.mend()
     assert held
     assert {look.status for look in after.values()} == {DriftStatus.MENDED}
+    assert sorted(one.path for one in after["site-a"].mended) == [".data.colour", ".data.size"]
     assert placed.data() == {"colour": "red", "size": "1", "where": "unknown", "theirs": "kept"}
     assert placed.data("site-c")["colour"] == "red"
     assert placed.ledger.drift.list() == ()

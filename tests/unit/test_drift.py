@@ -176,6 +176,15 @@ def test_an_item_that_is_gone_from_a_list_is_told_by_its_keys() -> None:
     assert told(differences(want, live)) == [(DriftKind.REMOVED, f"{POD}.env[name=SIZE]", "")]
 
 
+def test_of_two_ports_that_differ_in_a_key_with_a_default_each_is_itself() -> None:
+    want = wanted(ports=[{"containerPort": 53, "protocol": "UDP"}, {"containerPort": 53, "name": "dns"}])
+    assert differences(want, applied(None, want)) == ()
+    gone = differences(want, edited(applied(None, want), lambda obj: main_of(obj)["ports"].pop()))
+    assert [(one.kind, one.wanted) for one in gone] == [(DriftKind.REMOVED, {"containerPort": 53, "name": "dns"})]
+    left = main_of(to_apply(want, [gone[0].place]))["ports"]
+    assert [port["protocol"] for port in left if "protocol" in port] == ["UDP"]
+
+
 def test_fields_that_the_stamp_does_not_set_are_nobodys_business_of_ours() -> None:
     want = wanted()
     del want["spec"]["replicas"]
@@ -395,12 +404,16 @@ def test_the_table_has_a_row_for_each_difference_and_for_each_site_that_was_not_
         look(DriftStatus.CLEAN),
         look(DriftStatus.DRIFTED, kinds=(DriftKind.CHANGED, DriftKind.REMOVED)),
         look(DriftStatus.SKIPPED, "s2", why="A rollout is at work there"),
+        look(DriftStatus.MENDED, "s3").model_copy(
+            update={"mended": look(DriftStatus.DRIFTED, "s3", kinds=(DriftKind.MISSING,)).findings}
+        ),
     ]
     rows = table_rows(looks)
     assert [(row["site"], row["what"], row["why"]) for row in rows] == [
         ("s1", "changed", ""),
         ("s1", "removed", ""),
         ("s2", "", "A rollout is at work there"),
+        ("s3", "missing", "Mended"),
     ]
     assert rows[0]["since"] == "2026-03-02T12:00:00+00:00"
     assert len({tuple(row) for row in rows}) == 1, "every row has the same columns"
