@@ -15,7 +15,8 @@ from edge.model.site import SiteSelector
 from tasks.driving import Acts, drive
 from tasks.firmware import open_update, update_sites
 from tasks.holding import free_dead_sites, holding, rollout_lease
-from tasks.report import RolloutReport, tally
+from tasks.report import tally
+from tasks.rollout_report import RolloutReport
 from tasks.runner import threads
 
 MAX_THREADS = 128

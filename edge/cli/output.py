@@ -16,7 +16,7 @@ from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
 import orjson
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -65,7 +65,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def emit(data: object, drawn: Table | str, *, as_json: bool) -> None:
+def emit(data: object, drawn: RenderableType, *, as_json: bool) -> None:
     """Print `data` as JSON, or what is drawn for people."""
     if as_json:
         sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")

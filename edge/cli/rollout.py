@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from edge.cli.context import open_ledger
-from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, speaks, table
+from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, plain, speaks, table
 from edge.cli.rollout_control import approve, cancel, pause, reject, resume, retry
+from edge.cli.rollout_report import report
 from edge.model.outcome import Status
-from edge.model.rollout import Rollout, RolloutState
+from edge.model.rollout import Gate, Rollout, RolloutState, Wave, WaveTimes
 
 app = typer.Typer(help="Rollouts.")
-for word in (pause, resume, cancel, retry, approve, reject):
+for word in (report, pause, resume, cancel, retry, approve, reject):
     app.command()(word)
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")]
@@ -38,16 +42,19 @@ def list_rollouts(limit: Limit = 20, as_json: JsonFlag = False) -> None:
 @app.command()
 @speaks
 def status(rollout: RolloutIdArg, steps: Steps = False, as_json: JsonFlag = False) -> None:
-    """Show each site of a rollout. Exit code 1 when the rollout failed or was stopped."""
+    """Show what a rollout waits for, its waves, approvals and sites. Exit code 1 when it failed or was stopped."""
     with open_ledger() as ledger:
         found = ledger.rollouts.get(rollout)
         tally = ledger.rollouts.tally(rollout)
+        times = ledger.rollouts.facts(rollout, now=datetime.now(UTC)).waves
         timings = ledger.steps.timings(f"rollout:{rollout}") if steps else ()
     data = _summary(found, tally) | {"waves": [wave.name for wave in found.plan.waves]}
+    data |= {"waiting": found.waiting, "wake_at": found.wake_at, "gates": _plain(found.gates)}
+    data["wave_times"] = {wave.name: times[wave.index].model_dump() for wave in found.plan.waves if wave.index in times}
     data["progress"] = [site.model_dump(mode="json") for site in found.sites]
     if steps:
         data["steps"] = [timing.model_dump() for timing in timings]
-    emit(data, rollout_table(found, tally), as_json=as_json)
+    emit(data, Group(*_above(found, times), rollout_table(found, tally)), as_json=as_json)
     if steps and not as_json:
         columns = ("step", "done", "failed", "open", "median s", "p95 s", "longest s")
         emit(None, table("Steps", columns, [list(timing.model_dump().values()) for timing in timings]), as_json=False)
@@ -65,6 +72,30 @@ def _summary(rollout: Rollout, tally: Mapping[Status | None, int]) -> dict[str, 
         "ended_at": rollout.ended_at.isoformat(timespec="seconds") if rollout.ended_at else None,
         "sites": {word or "open": count for word, count in tally.items()},
     }
+
+
+def _plain(gates: Sequence[Gate]) -> list[dict[str, object]]:
+    return [gate.model_dump(mode="json") for gate in gates]
+
+
+def _above(rollout: Rollout, times: Mapping[int, WaveTimes]) -> list[Table | Text]:
+    """What it waits for, its waves, and its approvals."""
+    until = f" (until {_time(rollout.wake_at)})" if rollout.wake_at else ""
+    waits = [Text(f"waiting: {plain(rollout.waiting)}{until}", style="bold")] if rollout.waiting else []
+    columns = ("sites", "of them done", "started (UTC)", "ended (UTC)")
+    waves = [(wave.name, *_wave_row(rollout, wave, times.get(wave.index, WaveTimes()))) for wave in rollout.plan.waves]
+    gates = [(gate.wave, gate.when, gate.state, _time(gate.asked_at), gate.by, gate.reason) for gate in rollout.gates]
+    asked = [table("Approvals", ("wave", "when", "answer", "asked (UTC)", "by", "reason"), gates)] if gates else []
+    return [*waits, table("Waves", ("wave", *columns), waves), *asked]
+
+
+def _wave_row(rollout: Rollout, wave: Wave, times: WaveTimes) -> tuple[object, ...]:
+    done = sum(site.status is not None for site in rollout.sites if site.wave == wave.index)
+    return (len(wave.sites), done, _time(times.started_at), _time(times.ended_at))
+
+
+def _time(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}" if at else ""
 
 
 def _counts(tally: Mapping[Status | None, int]) -> str:

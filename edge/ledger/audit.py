@@ -38,6 +38,12 @@ class Audit(Book):
         with self._store.read() as connection:
             return tuple(_entry(row) for row in connection.execute(wanted).mappings())
 
+    def about(self, subject: str) -> tuple[AuditEntry, ...]:
+        """All rows of exactly this subject, in order."""
+        wanted = select(audit).where(audit.c.subject == subject).order_by(audit.c.sequence)
+        with self._store.read() as connection:
+            return tuple(_entry(row) for row in connection.execute(wanted).mappings())
+
     def verify(self, head: VerifiedChain | None = None) -> VerifiedChain:
         """Check every row; answers how many there are, and the last digest.
 
