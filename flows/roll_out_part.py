@@ -12,11 +12,11 @@ from edge.errors import NotYet
 from edge.model.order import Blocks
 from edge.policy.groups import in_groups
 from flows.carrying_out import MAX_THREADS
-from tasks.holding import free_dead_sites, holding, part_lease
-from tasks.parts import sites_of_part
+from tasks.holding import free_dead_sites, holding, part_lease, sites_of_part
 from tasks.rollout import open_begun
 from tasks.runner import threads
 from tasks.site_rollout import stamp_sites
+from tasks.waves import Share
 
 
 @flow(name="roll-out-part", task_runner=threads(MAX_THREADS), persist_result=False)
@@ -41,7 +41,7 @@ def roll_out_part(
         secrets: Name of the secret source block.
     """
     blocks = Blocks(ledger=ledger, credentials=credentials, secrets=secrets)
-    with open_begun(rollout, blocks, share=of) as job:
+    with open_begun(rollout, blocks, share=Share(part, of)) as job:
         sites = sites_of_part(job.plan.waves[wave], part, of)
         try:
             with holding(job, part_lease(rollout, wave, part), waits=False):

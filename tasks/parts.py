@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 from prefect import get_run_logger
 
 from edge.model.order import Blocks
 from edge.model.rollout import Act, Wave
-from tasks.holding import part_lease, parts_prefix
+from tasks.driving import check_kept
+from tasks.holding import count_of_parts, part_lease, parts_prefix, sites_of_part
 from tasks.rollout import RolloutJob
-from tasks.starting import start_run
+from tasks.starting import is_waiting, start_run
 
 DEPLOYMENT = "roll-out-part/default"
 LOOK_S = 1.0
 STARTED_WITHIN_S = 60.0
-"""How long a run may take from its request until it holds its part, before another is asked for."""
+"""How long a run may take from its start until it holds its part, before another is asked for."""
+
+
+class Asked(NamedTuple):
+    """The run that was asked for, when, and whether it was seen to hold its part."""
+
+    run: str
+    at: float
+    came: bool = False
 
 
 class Parts:
@@ -26,25 +37,33 @@ class Parts:
 
     def __init__(self, job: RolloutJob, blocks: Blocks) -> None:
         self._job = job
-        self._count = job.plan.strategy.runs
         self._blocks = blocks
-        self._asked: dict[int, float] = {}
+        self._asked: dict[int, Asked] = {}
 
-    def work(self, wave: Wave, _sites: tuple[str, ...]) -> None:
-        """Return when no more sites of the wave are to be begun and no run has a part of it any more."""
+    def work(self, wave: Wave, show: Callable[[], None]) -> None:
+        """Return when no more sites of the wave are to be begun and no run has a part of it any more.
+
+        `show` is called at each look. Raises NotYet when another run carries the rollout out by now.
+        """
         self._asked.clear()
         while True:
+            check_kept(self._job)
             held = self._job.ledger.leases.held(parts_prefix(self._job.plan.rollout_id, wave.index))
             wanted = self._wanted(wave)
             if not held and not wanted:
                 return
-            for part in range(self._count):
-                name = part_lease(self._job.plan.rollout_id, wave.index, part)
-                if name in held:
-                    self._asked[part] = float("-inf")  # it has come: when it is gone, the next one is due at once
-                elif wanted.intersection(sites_of_part(wave, part, self._count)) and self._is_due(part):
-                    self._ask(wave, part)
+            self._ask_for_missing(wave, held, wanted)
+            show()
             time.sleep(LOOK_S)
+
+    def _ask_for_missing(self, wave: Wave, held: frozenset[str], wanted: frozenset[str]) -> None:
+        count = count_of_parts(self._job.plan, wave)
+        for part in range(count):
+            asked = self._asked.get(part)
+            if part_lease(self._job.plan.rollout_id, wave.index, part) in held:
+                self._asked[part] = Asked("", 0.0, came=True)
+            elif wanted.intersection(sites_of_part(wave, part, count)) and (asked is None or _is_lost(asked)):
+                self._ask(wave, part, count)
 
     def _wanted(self, wave: Wave) -> frozenset[str]:
         """Sites of the wave that are to be begun, and those that a dead run had begun."""
@@ -53,16 +72,15 @@ class Parts:
         begun = facts.working.intersection(wave.sites)
         return begun.union(act.sites) if act.act is Act.WORK and act.wave == wave.index else begun
 
-    def _is_due(self, part: int) -> bool:
-        return time.monotonic() - self._asked.get(part, float("-inf")) > STARTED_WITHIN_S
-
-    def _ask(self, wave: Wave, part: int) -> None:
-        self._asked[part] = time.monotonic()
-        said = {"rollout": self._job.plan.rollout_id, "wave": wave.index, "part": part, "of": self._count}
+    def _ask(self, wave: Wave, part: int, count: int) -> None:
+        said = {"rollout": self._job.plan.rollout_id, "wave": wave.index, "part": part, "of": count}
         run = start_run(DEPLOYMENT, {**said, **self._blocks.model_dump()})
-        get_run_logger().info("Wave %s: part %d of %d is run %s", wave.name, part + 1, self._count, run)
+        self._asked[part] = Asked(run, time.monotonic())
+        get_run_logger().info("Wave %s: part %d of %d is run %s", wave.name, part + 1, count, run)
 
 
-def sites_of_part(wave: Wave, part: int, of: int) -> tuple[str, ...]:
-    """The wave's sites that this part has: every `of`-th one, so that parts are alike."""
-    return wave.sites[part::of]
+def _is_lost(asked: Asked) -> bool:
+    """One that held its part and does not any more is gone; one that waits for a worker is not asked for twice."""
+    if asked.came:
+        return True
+    return time.monotonic() - asked.at > STARTED_WITHIN_S and not is_waiting(asked.run)

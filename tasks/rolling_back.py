@@ -47,7 +47,7 @@ def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
         )
     except EdgeError as error:
         outcome = not_taken_back(before, error)
-    job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+    job.end(outcome)
     return outcome
 
 

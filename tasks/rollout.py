@@ -22,13 +22,15 @@ from edge.model.step import StepKey
 from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan
 from tasks.pulling import Pulling
 from tasks.rendering import Renderer
-from tasks.waves import WavesJob
+from tasks.waves import ALONE, Share, WavesJob
 
 
 class RolloutJob(WavesJob):
     """One run of a stamp's rollout in this process."""
 
-    def __init__(self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, opened: Opened, *, share: int = 1) -> None:
+    def __init__(
+        self, plan: RolloutPlan, stamp: Stamp, ledger: Ledger, opened: Opened, *, share: Share = ALONE
+    ) -> None:
         super().__init__(plan, ledger, opened.credentials, claim_s=opened.claim_s, share=share)
         self.stamp = stamp
         self.renderer = Renderer(stamp, opened.secrets)
@@ -103,7 +105,7 @@ def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
 
 
 @contextmanager
-def open_begun(rollout_id: str, blocks: Blocks, *, share: int = 1) -> Iterator[RolloutJob]:
+def open_begun(rollout_id: str, blocks: Blocks, *, share: Share = ALONE) -> Iterator[RolloutJob]:
     """A rollout that was begun before. Raises NotFound."""
     opened = Opened(blocks)
     with opened.ledger_block.client() as ledger:

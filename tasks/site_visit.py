@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from edge.clients.kubernetes import SiteClient
-from edge.errors import EdgeError, SiteSilent, SiteUnreachable, Surprising
+from edge.errors import EdgeError, FencedOff, SiteSilent, SiteUnreachable, Surprising
 from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import FailedVersion, Placement
@@ -20,6 +20,8 @@ from tasks.rollout import RolloutJob
 
 PREPARE = "prepare"
 """The first step. It changes nothing, and its detail says what the site had."""
+_SAYS_NOTHING = (SiteUnreachable, SiteSilent, FencedOff)
+"""Errors that are not the version's."""
 
 
 class Visit:
@@ -53,7 +55,7 @@ class Visit:
         status, cause = self._status(error), Cause.of(error)
         if not self.is_begun and not cause.reason:
             cause = cause.model_copy(update={"reason": UNCHANGED})
-        if self.is_begun and status is Status.FAILED and not isinstance(error, SiteUnreachable | SiteSilent):
+        if self.is_begun and status is Status.FAILED and not isinstance(error, _SAYS_NOTHING):
             self._remember_failure(error)
         return Outcome(subject=self.site.name, status=status, cause=cause, seconds=monotonic() - self.started)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from uuid import UUID
 
 import httpx
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
@@ -30,3 +32,15 @@ def start_run(deployment: str, parameters: dict[str, Any]) -> str:
     except httpx.HTTPError as error:
         raise server_fault(error) from error
     return str(cast(FlowRun, run).id)
+
+
+def is_waiting(run: str) -> bool:
+    """Whether no worker has taken this run yet. Raises ServerFault when there is no answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(run)).state
+    except ObjectNotFound:
+        return False
+    except httpx.HTTPError as error:
+        raise server_fault(error) from error
+    return state is not None and state.is_scheduled()

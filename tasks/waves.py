@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import NamedTuple
 from uuid import uuid4
 
 from prefect import runtime
@@ -23,11 +24,20 @@ LOOK_EVERY_S = 1.0
 """How long a decision holds for the sites that are about to begin, in seconds."""
 
 
+class Share(NamedTuple):
+    """Which of the runs that carry out a wave together one is: it takes its part of the wave's concurrency."""
+
+    part: int
+    of: int
+
+
+ALONE = Share(0, 1)
+
+
 class WavesJob:
     """One run of a rollout in this process: the frozen plan, and what is needed to carry it out.
 
     A plain class on purpose: Prefect looks into dataclasses and models that are passed to tasks, and this one is large.
-    `share` is how many runs carry out a wave together: each takes its part of the wave's concurrency.
     """
 
     def __init__(
@@ -37,13 +47,15 @@ class WavesJob:
         credentials: SiteCredentials,
         *,
         claim_s: float = 100.0,
-        share: int = 1,
+        share: Share = ALONE,
     ) -> None:
         self.plan = plan
         self.ledger = ledger
         self.credentials = credentials
         self.holder = f"{runtime.flow_run.id}/{uuid4()}"
         """A process's own: a run that Prefect starts again is another holder than its dead self."""
+        self.lease = ""
+        """The name in the ledger that this run holds; it says nothing about sites without it."""
         self.lasting = timedelta(seconds=claim_s)
         self._wide = _without_width(plan)
         self._slots = {wave.index: threading.BoundedSemaphore(_width(plan, wave, share)) for wave in plan.waves}
@@ -95,11 +107,30 @@ class WavesJob:
                 return True
             if monotonic() - self._looked > LOOK_EVERY_S:
                 act = self.next_act()
-                self._may_begin = frozenset(act.sites) if act.act is Act.WORK else frozenset()
+                may = act.act is Act.WORK and self.keeps()
+                self._may_begin = frozenset(act.sites) if may else frozenset()
                 self._looked = monotonic()
-            if site in self._may_begin:
+            return site in self._may_begin
+
+    def begin(self, site: str) -> bool:
+        """Put on record that this run works on the site; False when that is another run's to do."""
+        with self._guard:
+            again = site in self._begun
+        if again:
+            return self.keeps()
+        begun = self.ledger.rollouts.begin_site(self.plan.rollout_id, site, lease=self.lease, by=self.holder)
+        if begun:
+            with self._guard:
                 self._begun.add(site)
-            return site in self._begun
+        return begun
+
+    def end(self, outcome: Outcome) -> bool:
+        """Put on record how a site did; False, and nothing is, when another run has taken over meanwhile."""
+        return self.ledger.rollouts.end_site(self.plan.rollout_id, outcome, lease=self.lease, by=self.holder)
+
+    def keeps(self) -> bool:
+        """Whether nobody has taken over from this run."""
+        return self.ledger.leases.kept(self.lease, by=self.holder)
 
     def stop_looking(self) -> None:
         """A site has failed: look before the next one is begun."""
@@ -112,8 +143,9 @@ def _without_width(plan: RolloutPlan) -> RolloutPlan:
     return plan.model_copy(update={"waves": waves})
 
 
-def _width(plan: RolloutPlan, wave: Wave, share: int) -> int:
-    return max(1, -(-concurrency_of(plan, wave) // share))
+def _width(plan: RolloutPlan, wave: Wave, share: Share) -> int:
+    each, over = divmod(concurrency_of(plan, wave), share.of)
+    return max(1, each + (share.part < over))
 
 
 def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outcome]) -> int:
@@ -134,12 +166,11 @@ def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outc
 def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome], *, first_try: bool) -> Outcome | None:
     """None: the site may not begin. How it did is on record before the next one may begin."""
     with job.slot(name):
-        if not job.may_begin(name):
+        if not (job.may_begin(name) and job.begin(name)):
             return None
-        job.ledger.rollouts.site_started(job.plan.rollout_id, name)
         outcome = act(job.ledger.sites.get(name))
         if not (first_try and _may_pass(outcome)):
-            job.ledger.rollouts.site_ended(job.plan.rollout_id, outcome)
+            job.end(outcome)
             if outcome.status is not Status.SUCCEEDED:
                 job.stop_looking()
     return outcome

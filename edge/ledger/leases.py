@@ -54,6 +54,12 @@ class Leases(Book):
         with self._store.read() as connection:
             return connection.execute(mine).one_or_none() is not None
 
+    def kept(self, name: str, *, by: str) -> bool:
+        """Whether nobody has taken it from this holder, be its time over or not."""
+        mine = select(leases.c.name).where(leases.c.name == name, leases.c.holder == by)
+        with self._store.read() as connection:
+            return connection.execute(mine).one_or_none() is not None
+
     def held(self, prefix: str = "") -> frozenset[str]:
         """The names that somebody holds, of those that begin like that."""
         live = select(leases.c.name).where(

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from edge.errors import LedgerMismatch, NotFound
-from edge.ledger import rollout_control, rollout_facts, rollout_waves
+from edge.ledger import rollout_control, rollout_facts, rollout_waves, rollout_work
 from edge.ledger.rollout_rows import gates_of, progress_of, rollout_of, rollout_row, safe_cause
 from edge.ledger.store import Book
 from edge.ledger.tables import rollout_sites, rollouts
@@ -99,6 +99,14 @@ class Rollouts(Book):
     def site_ended(self, rollout_id: str, outcome: Outcome) -> None:
         """How the site did. A later outcome replaces an earlier one; the audit trail has both. Raises NotFound."""
         self._store.write(lambda txn: _site_ended(txn, rollout_id, outcome))
+
+    def begin_site(self, rollout_id: str, site: str, *, lease: str, by: str) -> bool:
+        """Work on the site begins. False: another run has begun it, it has ended, or `by` lost the lease."""
+        return self._store.write(lambda txn: rollout_work.begin(txn, rollout_id, site, lease, by))
+
+    def end_site(self, rollout_id: str, outcome: Outcome, *, lease: str, by: str) -> bool:
+        """As `site_ended`. False, and nothing is written, when `by` lost the lease: another run has the site's fate."""
+        return self._store.write(lambda txn: _end_site(txn, rollout_id, outcome, lease, by))
 
     def hold_rest(self, rollout_id: str) -> tuple[str, ...]:
         """Mark the sites that were never started as held; answers which."""
@@ -236,6 +244,13 @@ def _site_ended(txn: Transaction, rollout_id: str, outcome: Outcome) -> None:
         f"{rollout_id}/{outcome.subject}",
         {"status": outcome.status, "cause": code, "seconds": seconds},
     )
+
+
+def _end_site(txn: Transaction, rollout_id: str, outcome: Outcome, lease: str, by: str) -> bool:
+    if not rollout_work.kept(txn, lease, by):
+        return False
+    _site_ended(txn, rollout_id, outcome)
+    return True
 
 
 def _hold_rest(txn: Transaction, rollout_id: str) -> tuple[str, ...]:
