@@ -30,7 +30,7 @@ def build(files: Mapping[str, bytes], spec: Mapping[str, Any], name: str, namesp
     prefix = "" if folder in {"", "."} else folder + "/"
     inside = {path[len(prefix) :]: text for path, text in files.items() if path.startswith(prefix)}
     if not inside:
-        raise BuildFailed(f"kustomization path not found: stat /tmp/kustomization/{folder}: no such file or directory")
+        raise BuildFailed(f"kustomization path not found: stat {folder}: no such file or directory")
     objects = [obj for path in _resources(inside) for obj in _read(path, inside[path])]
     if not objects:
         raise BuildFailed("kustomize build failed: the folder has no objects")
