@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from blocks.policies import PolicyRules
 from edge.clients.stamp_artifacts import read_stamp_source
 from edge.errors import InvalidInput, NotFound
 from edge.ledger import Ledger
@@ -82,6 +83,15 @@ def new_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: Rollou
     if order.strategy.on_meeting is OnMeeting.REFUSE:
         _refuse_meeting(ledger, plan, cohort)
     return plan.model_copy(update={"selector": order.sites})
+
+
+def check_waivers(stamp: Stamp, policies: PolicyRules) -> None:
+    """Raises InvalidInput for a waiver of a rule that does not exist: whoever wrote it believes that it waives."""
+    try:
+        policies.book().check_waivers(stamp.waivers)
+    except InvalidInput as error:
+        error.where["stamp"] = stamp.name
+        raise
 
 
 def check_values(renderer: Renderer, cohort: Sequence[Site], order: RolloutOrder) -> None:

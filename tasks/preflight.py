@@ -67,15 +67,26 @@ def preflight(
     fault = seen.fault()
     if fault is not None:
         raise fault
-    waived = [f"{one.code} on {one.ref} by {one.waived_by}" for one in found.violations if one.waived_by]
     return {
         "create": found.count(Action.CREATE),
         "change": found.count(Action.CHANGE),
         "same": found.count(Action.NONE),
         "untried": sorted(found.untried)[:MOST_TOLD],
         "warnings": list(found.warnings)[:MOST_TOLD],
-        "waived": waived[:MOST_TOLD],
+        "waived": _waived(found.violations),
     }
+
+
+def check_rules(
+    stamp: Stamp, objects: Sequence[KubeObject], *, site: str = "", policies: PolicyRules | None = None
+) -> Detail:
+    """The rules alone, for a site that applies the objects itself. Raises PolicyViolated, as `preflight` does."""
+    rules = policies or PolicyRules.from_settings(Settings())
+    violations = rules.book().violations(objects, stamp.waivers, datetime.now(UTC))
+    broken = unwaived(violations)
+    if broken and rules.is_strict:
+        raise _violated(broken, {"site": site, "problems": _listed([_sentence(one) for one in broken])})
+    return {"warnings": [_sentence(one) for one in broken][:MOST_TOLD], "waived": _waived(violations)}
 
 
 def look_ahead(
@@ -149,17 +160,12 @@ class _Look:
         problems = self._problems()
         if not problems:
             return None
-        more = len(problems) - MOST_TOLD
-        said = "; ".join(problems[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
-        where = {"site": self._client.site, "problems": said}
+        where = {"site": self._client.site, "problems": _listed(problems)}
         if self._taken is not None:
             more_said = {word: self._taken.where[word] for word in ("stamp", "other", "objects")}
             return OwnershipConflict(self._taken.what, remedy=self._taken.remedy, **more_said, **where)
         if self._broken:
-            codes = ", ".join(sorted({one.code for one in self._broken}))
-            what = "Objects break rules that nobody waived"
-            fixes = "; ".join(dict.fromkeys(one.fix for one in self._broken))
-            return PolicyViolated(what, remedy=fixes, reason=codes, **where)
+            return _violated(self._broken, where)
         if self._unfit:
             checks = ", ".join(sorted(set(self._unfit.values())))
             return SiteUnfit("The site lacks what the stamp needs", reason=checks, **where)
@@ -243,6 +249,21 @@ class _Look:
 def _is_admission(error: Rejected) -> bool:
     """Whether something refused that may judge each namespace in its own way, and not the schema."""
     return any(word in error.what for word in ("answered 403", "is forbidden", "denied the request"))
+
+
+def _violated(broken: Sequence[Violation], where: Mapping[str, str]) -> PolicyViolated:
+    codes = ", ".join(sorted({one.code for one in broken}))
+    fixes = "; ".join(dict.fromkeys(one.fix for one in broken))
+    return PolicyViolated("Objects break rules that nobody waived", remedy=fixes, reason=codes, **where)
+
+
+def _waived(violations: Sequence[Violation]) -> list[str]:
+    return [f"{one.code} on {one.ref} by {one.waived_by}" for one in violations if one.waived_by][:MOST_TOLD]
+
+
+def _listed(problems: Sequence[str]) -> str:
+    more = len(problems) - MOST_TOLD
+    return "; ".join(problems[:MOST_TOLD]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _sentence(one: Violation) -> str:

@@ -10,10 +10,12 @@ from edge.clients.kubernetes import SiteClient, ref_of
 from edge.errors import NotFound, OperationFailed
 from edge.model.gitops import FluxWish
 from edge.model.kube import ObjectRef
+from edge.model.rollout import Preflight
 from edge.model.step import Detail
 from tasks.fencing import fenced
 from tasks.gitops import await_revision, point, remember, take_back
 from tasks.gitops_ways import SiteWay, Way
+from tasks.preflight import check_rules
 from tasks.site_visit import PREPARE, Visit, done_step
 
 POINT, REPORTED = "point", "reported"
@@ -25,9 +27,10 @@ class PulledVisit(Visit):
     def bring(self) -> None:
         """The steps in their order."""
         with self._way() as (way, client):
+            checked = self._check_rules()
             wish = self._wish()
             had = self.had()
-            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else "", **remember(way, wish)})
+            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else "", **checked, **remember(way, wish)})
             told = self.once(POINT, partial(point, way, wish))
             self.is_begun = True
             self.once(REPORTED, partial(self._await, way, client, wish, told.detail))
@@ -43,6 +46,13 @@ class PulledVisit(Visit):
             raise OperationFailed(what, remedy=remedy, site=self.site.name)
         with self._way() as (way, _):
             return take_back(way, self._wish(), known.detail, self.job.plan.strategy.site_deadline_s)
+
+    def _check_rules(self) -> Detail:
+        """The site applies by itself, so it cannot be asked beforehand; the rules hold all the same."""
+        if self.job.plan.strategy.preflight is Preflight.NONE:
+            return {}
+        objects = self.job.renderer.shown(self.site, self.job.plan.parameters)
+        return check_rules(self.job.stamp, objects, site=self.site.name, policies=self.job.policies)
 
     def _wish(self) -> FluxWish:
         strategy = self.job.plan.strategy

@@ -110,18 +110,20 @@ def plan(
 
 def _look(ledger: Ledger, order: RolloutOrder, *, offline: bool) -> _Shown:
     """Plan as a rollout would, and look at every site."""
-    from tasks.looking_ahead import Lookout, history  # noqa: PLC0415 - Prefect takes a second to import
-    from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan  # noqa: PLC0415 - as above
+    from tasks import planning  # noqa: PLC0415 - Prefect takes a second to import
+    from tasks.looking_ahead import Lookout, history  # noqa: PLC0415 - as above
     from tasks.rendering import Renderer  # noqa: PLC0415 - as above
 
-    meant, cohort, now = find_stamp(ledger, order.stamp), find_cohort(ledger, order.sites), datetime.now(UTC)
+    meant, now = planning.find_stamp(ledger, order.stamp), datetime.now(UTC)
+    cohort, policies = planning.find_cohort(ledger, order.sites), policy_rules()
+    planning.check_waivers(meant, policies)
     renderer = Renderer(meant, secret_source())
-    check_values(renderer, cohort, order)
-    begun = begun_plan(ledger, meant, cohort, order)
-    made = begun or new_plan(ledger, meant, cohort, order)
+    planning.check_values(renderer, cohort, order)
+    begun = planning.begun_plan(ledger, meant, cohort, order)
+    made = begun or planning.new_plan(ledger, meant, cohort, order)
     lookout = Lookout(ledger, made, meant, renderer, now)
     with progress(f"{meant.name} {meant.version}", len(cohort)) as done:
-        sites = lookout.at_sites(cohort, None if offline else site_credentials(), policy_rules(), done)
+        sites = lookout.at_sites(cohort, None if offline else site_credentials(), policies, done)
     shown = _Shown(made, sites, predict(made, history(ledger, meant.name), now))
     shown.goes_on, shown.is_offline = begun is not None, offline
     shown.objects = renderer.shown(cohort[0], order.parameters)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from edge.cli.context import has_server, open_ledger
+from edge.cli.context import has_server, open_ledger, policy_rules
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks
 from edge.cli.rollout import rollout_table
 from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
@@ -92,13 +92,14 @@ def _carry_out(ledger: Ledger, order: RolloutOrder, start: Callable[[dict[str, A
 
 def _checked(ledger: Ledger, order: RolloutOrder) -> tuple[Stamp, tuple[str, ...]]:
     """Stamp and sites that are meant. Bad input is found before a run is started."""
-    from tasks.planning import begun_plan, check_values, find_cohort, find_stamp, new_plan  # noqa: PLC0415 - engines
-    from tasks.rendering import Renderer  # noqa: PLC0415 - they take long to import
+    from tasks import planning  # noqa: PLC0415 - its engines take long to import
+    from tasks.rendering import Renderer  # noqa: PLC0415 - as above
 
-    meant, cohort = find_stamp(ledger, order.stamp), find_cohort(ledger, order.sites)
-    check_values(Renderer(meant), cohort, order)
-    if begun_plan(ledger, meant, cohort, order) is None:
-        new_plan(ledger, meant, cohort, order)
+    meant, cohort = planning.find_stamp(ledger, order.stamp), planning.find_cohort(ledger, order.sites)
+    planning.check_waivers(meant, policy_rules())
+    planning.check_values(Renderer(meant), cohort, order)
+    if planning.begun_plan(ledger, meant, cohort, order) is None:
+        planning.new_plan(ledger, meant, cohort, order)
     ledger.stamps.record(meant)
     return meant, tuple(site.name for site in cohort)
 
