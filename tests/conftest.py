@@ -30,14 +30,21 @@ settings.load_profile("untimed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--every`, which `make soak` gives."""
-    parser.addoption("--every", action="store_true", help="Kill at every boundary instead of every third")
+    parser.addoption("--every", action="store_true", help="Kill at every boundary instead of a few of them")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes a file is one process's, and the whole platform is started in one of them only."""
+    for item in items:
+        shared = "platform" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("platform" if shared else str(item.path)))
 
 
 @pytest.fixture
 def sampled(request: pytest.FixtureRequest) -> Callable[[int], list[int]]:
-    """Which of so many boundaries to try, from 1 on: each of them with `--every`, else every third and the last."""
+    """Which of so many boundaries to try, from 1 on: each of them with `--every`, else five that are far apart."""
     every = request.config.getoption("--every")
-    return lambda count: sorted({*range(1, count + 1, 1 if every else 3), count})
+    return lambda count: sorted({*range(1, count + 1, 1 if every else max(1, count // 4)), count})
 
 
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")
