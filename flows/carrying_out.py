@@ -16,9 +16,9 @@ from tasks.driving import Acts, drive
 from tasks.holding import free_dead_sites, holding, rollout_lease
 from tasks.parts import Parts
 from tasks.precaching import precache_sites
-from tasks.report import RolloutReport
 from tasks.rolling_back import roll_back_sites
 from tasks.rollout import RolloutJob
+from tasks.rollout_report import RolloutReport
 from tasks.site_rollout import stamp_sites
 
 MAX_THREADS = 128
@@ -37,12 +37,12 @@ def carry_out(job: RolloutJob, *, patience_s: float, blocks: Blocks) -> State[An
             roll_back=partial(roll_back_sites.submit, job),
             precache=partial(precache_sites.submit, job),
             shared=Parts(job, blocks).work if job.plan.strategy.runs > 1 else None,
+            look_after=partial(look_after, job),
         )
         free_dead_sites(job)
         state = drive(job, acts, report, patience_s)
         if state is None:
             waiting = job.ledger.rollouts.get(job.plan.rollout_id).waiting
             return Completed(name="Waiting", message=f"waiting: {waiting}")
-        look_after(job)
         said = report.publish(state)
     return Failed(message=said) if state in BAD else Completed(message=said)

@@ -8,18 +8,19 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
+from edge.errors import Transient
 from edge.model.order import Blocks
 from edge.policy.groups import in_groups
 from flows.carrying_out import MAX_THREADS, carry_out
-from tasks.catching_up import begin, due_orders, look_for, open_catching_up
-from tasks.rollout import open_rollout
+from tasks.catching_up import begun_rollouts, look_for, open_catching_up
+from tasks.rollout import open_begun
 from tasks.runner import threads
 
 
 @flow(name="catch-up", task_runner=threads(MAX_THREADS), persist_result=False)
 def catch_up(
     sites: list[str] | None = None,
-    patience_s: float = 120.0,
+    patience_s: float = 20.0,
     ledger: str = "default",
     credentials: str = "default",
     secrets: str = "default",
@@ -28,22 +29,26 @@ def catch_up(
 
     Args:
         sites: Sites that were heard of; empty: all that wait are asked for a sign of life.
-        patience_s: How long the run waits for a window or a person, in seconds, before it leaves a rollout to
-            `tend-rollouts`.
+        patience_s: How long the run waits for a soak or a person, in seconds, before it leaves a rollout to
+            `tend-rollouts` and turns to the next one.
         ledger: Name of the ledger block.
         credentials: Name of the site credentials block.
         secrets: Name of the secret source block.
     """
-    log = get_run_logger()
     blocks = Blocks(ledger=ledger, credentials=credentials, secrets=secrets)
     with open_catching_up(blocks) as waiting:
         looks = [look_for.submit(waiting, group) for group in in_groups(waiting.away(sites or ()))]
         back = sum(look.result() for look in looks)
-        orders = list(due_orders(waiting))
-    log.info("%d sites are back, %d rollouts are due", back, len(orders))
-    said = []
-    for order in orders:
-        with open_rollout(order, blocks) as job:
-            begin(job)
-            said.append(str(carry_out(job, patience_s=patience_s, blocks=blocks).message))
-    return Completed(message=f"{back} sites are back; {'; '.join(said) or 'nothing is due'}")
+        get_run_logger().info("%d sites gave a sign of life", back)
+        said = [_carry_out(rollout, patience_s, blocks) for rollout in begun_rollouts(waiting)]
+    return Completed(message=f"{back} sites gave a sign of life; {'; '.join(said) or 'nothing is due'}")
+
+
+def _carry_out(rollout: str, patience_s: float, blocks: Blocks) -> str:
+    """What came of one rollout. One that another run has, or that cannot go on now, does not keep the others."""
+    try:
+        with open_begun(rollout, blocks) as job:
+            return str(carry_out(job, patience_s=patience_s, blocks=blocks).message)
+    except Transient as error:
+        get_run_logger().warning("%s is left to tend-rollouts: %s", rollout, error)
+        return f"{rollout} goes on later"

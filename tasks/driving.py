@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 from prefect import get_run_logger
 from prefect.futures import PrefectFuture
 
+from edge.errors import NotYet
 from edge.model.outcome import Outcome
 from edge.model.rollout import Act, NextAct, RolloutState, Wave
 from edge.policy.groups import in_groups
-from tasks.report import RolloutReport
+from tasks.holding import count_of_parts
+from tasks.rollout_report import RolloutReport
 from tasks.waves import WavesJob
 
 POLL_S = 1.0
 
 Submit = Callable[[tuple[str, ...]], PrefectFuture[Any]]
-Work = Callable[[Wave, tuple[str, ...]], None]
+Work = Callable[[Wave, Callable[[], None]], None]
 
 
 class Acts(NamedTuple):
@@ -29,30 +31,57 @@ class Acts(NamedTuple):
     roll_back: Submit | None = None
     precache: Submit | None = None
     shared: Work | None = None
-    """Carries sites of a wave out by other runs, and returns when they have ended or nothing more may begin."""
+    """Carries a wave out by other runs, and returns when none has a part of it any more and nothing may begin.
+
+    It calls what it is given now and then, to show how far it is.
+    """
+    look_after: Callable[[RolloutState], None] | None = None
+    """Told how it ends, before that is on record, so that whoever replaces a run that dies in between is told again."""
 
 
 def drive(job: WavesJob, acts: Acts, report: RolloutReport, patience_s: float = float("inf")) -> RolloutState | None:
     """Carry the rollout out to its end; answers how it ended.
 
     None when it has to wait for longer than `patience_s` seconds: whoever tends rollouts takes it up again then.
+    Raises NotYet when another run has taken over.
     """
     waited_from: float | None = None
     while True:
+        check_kept(job)
         _note_ended_waves(job)
         act = job.next_act()
         if act.act is Act.FINISH:
-            return _finish(job, act)
+            return _finish(job, acts, act)
         if _has_effect(act):
             waited_from = None
             _do(job, acts, report, act)
             continue
+        shared = _at_work_elsewhere(job, acts)
+        if shared is not None and acts.shared is not None:
+            acts.shared(shared, report.look)
+            continue
         waited_from = time.monotonic() if waited_from is None else waited_from
         job.ledger.rollouts.waiting(job.plan.rollout_id, act.why, act.until)
+        report.waiting(act)
         if _is_long(act, time.monotonic() - waited_from, patience_s):
             get_run_logger().info("Waiting: %s", act.why)
             return None
         time.sleep(_pause(act))
+
+
+def check_kept(job: WavesJob) -> None:
+    """A run that was thought dead decides nothing any more. Raises NotYet."""
+    if not job.keeps():
+        raise NotYet("Another run has taken this rollout over", rollout=job.plan.rollout_id, lease=job.lease)
+
+
+def _at_work_elsewhere(job: WavesJob, acts: Acts) -> Wave | None:
+    """A wave that other runs have begun sites of: somebody has to see to it that none is left by a dead one."""
+    if acts.shared is None:
+        return None
+    working = job.facts()[0].working
+    shared = (wave for wave in job.plan.waves if count_of_parts(job.plan, wave) > 1)
+    return next((wave for wave in shared if working.intersection(wave.sites)), None)
 
 
 def _has_effect(act: NextAct) -> bool:
@@ -68,7 +97,7 @@ def _do(job: WavesJob, acts: Acts, report: RolloutReport, act: NextAct) -> None:
     elif act.act is Act.SKIP and act.status is not None:
         log.info("%d sites are left alone: %s", len(act.sites), act.why)
         for site in act.sites:
-            job.ledger.rollouts.site_ended(rollout_id, Outcome(subject=site, status=act.status, cause=act.cause))
+            job.end(Outcome(subject=site, status=act.status, cause=act.cause))
     elif act.act is Act.PRECACHE:
         report.follow(act.why, _each(acts.precache, act.sites))
         job.ledger.rollouts.precached(rollout_id, act.sites)
@@ -84,8 +113,8 @@ def _work(job: WavesJob, acts: Acts, report: RolloutReport, act: NextAct) -> Non
     wave = next(wave for wave in job.plan.waves if wave.index == act.wave)
     job.ledger.rollouts.waiting(job.plan.rollout_id, "", None)
     job.ledger.rollouts.wave_started(job.plan.rollout_id, wave.index)
-    if acts.shared is not None and len(act.sites) > 1 and not wave.canary:
-        acts.shared(wave, act.sites)
+    if acts.shared is not None and count_of_parts(job.plan, wave) > 1:
+        acts.shared(wave, report.look)
     else:
         report.follow(f"wave {wave.name}", _each(acts.work, act.sites))
 
@@ -107,11 +136,13 @@ def _note_ended_waves(job: WavesJob) -> None:
             job.ledger.rollouts.wave_ended(job.plan.rollout_id, wave.index)
 
 
-def _finish(job: WavesJob, act: NextAct) -> RolloutState:
+def _finish(job: WavesJob, acts: Acts, act: NextAct) -> RolloutState:
     assert act.state is not None, "an end says how"
     if act.state in (RolloutState.STOPPED, RolloutState.ROLLED_BACK, RolloutState.CANCELLED):
         job.ledger.rollouts.hold_rest(job.plan.rollout_id)
         get_run_logger().error("%s: the sites that were not begun are held", act.why)
+    if acts.look_after is not None:
+        acts.look_after(act.state)
     job.ledger.rollouts.finish(job.plan.rollout_id, act.state)
     return act.state
 

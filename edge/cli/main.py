@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from edge.cli import audit, device, drift, gateway, lab, platform, rollout, site, stamp, trust
+from edge.cli import audit, catch_up, device, drift, gateway, lab, platform, rollout, site, stamp, trust
 from edge.cli.output import BAD_INPUT, complain
 from edge.errors import InvalidInput
 
@@ -24,6 +24,7 @@ for _name, _topic, _help in (
     ("trust", trust.app, "Whom the platform believes: show, allow, vouchers, revocation."),
     ("stamp", stamp.app, "Stamps: validate, plan, roll out."),
     ("rollout", rollout.app, "Rollouts: list, status."),
+    ("catch-up", catch_up.app, "Sites that were away: what they missed, and approvals."),
     ("drift", drift.app, "Drift: detect, list."),
     ("audit", audit.app, "The audit trail: verify."),
     ("gateway", gateway.app, "The way in for device registrations."),

@@ -46,6 +46,7 @@ class Gateway:
         self.dispatcher = Dispatcher(settings, ledger, PrefectEvents(settings.name), self.metrics)
         self.desk = Desk(settings, ledger, self.metrics, via=Origin.EVENT, now=now)
         self.desk.notify = self.dispatcher.notify
+        self.desk.returned = self.dispatcher.returned
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:

@@ -12,6 +12,7 @@ from edge.gateway.challenges import Challenges, read_request
 from edge.gateway.intake import Receipt, take_in, understand_all
 from edge.gateway.metrics import GatewayMetrics
 from edge.gateway.refusal import Reason, refuse, refused_by_ledger
+from edge.gateway.returns import Returns
 from edge.gateway.settings import IntakeSettings
 from edge.ledger import Ledger
 from edge.model.device import Origin
@@ -25,7 +26,8 @@ log = logging.getLogger("edge.gateway")
 class Desk:
     """One for each way in. `now` gives aware UTC times.
 
-    `notify` is told how many registrations wait to be passed on.
+    `notify` is told how many registrations wait to be passed on, `returned` which sites are back that have something
+    to catch up with.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class Desk:
         self.metrics = metrics
         self.now = now
         self.notify: Callable[[int], None] = lambda _: None
+        self.returned: Callable[[Sequence[str]], None] = lambda _: None
+        self._returns = Returns(ledger)
         self._ledger = ledger
         self._via = via
         self._challenges = Challenges(ledger, settings)
@@ -61,6 +65,8 @@ class Desk:
             raise refused_by_ledger(error) from error
         self.metrics.count(arrivals, duplicate=receipt.duplicate, superseded=receipt.superseded)
         self.notify(receipt.fresh)
+        if back := self._returns.heard(arrivals, at=at):
+            self.returned(back)
         return receipt
 
     def challenge(self, body: object, *, device_id: str | None = None) -> dict[str, Any]:

@@ -40,7 +40,9 @@ _PURGE_EVERY_S = 3600.0
 
 
 class Dispatcher:
-    """One thread. `start` it once; `notify` it of new registrations; `stop` ends it, leaving what is pending stored."""
+    """One thread. `start` it once; `notify` it of new registrations, and of sites that have `returned`; `stop` ends it,
+    leaving what is pending stored.
+    """
 
     def __init__(
         self, settings: IntakeSettings, ledger: Ledger, prefect: PrefectEvents, metrics: GatewayMetrics
@@ -53,6 +55,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._full = threading.Event()
         self._arrived = 0
+        self._back: set[str] = set()
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._allowance = Arrivals(tokens=self._burst, at=time.monotonic())
@@ -85,6 +88,12 @@ class Dispatcher:
                     self._full.set()
             self._wake.set()
 
+    def returned(self, sites: Sequence[str]) -> None:
+        """Say that these sites are back and have something to catch up with."""
+        with self._guard:
+            self._back.update(sites)
+        self._wake.set()
+
     def _run(self) -> None:
         failures = 0
         looked = purged = float("-inf")
@@ -92,6 +101,7 @@ class Dispatcher:
             while not self._stopped.is_set():
                 try:
                     self._send_pending()
+                    self._send_returned()
                     if time.monotonic() - looked > self._settings.resend_after_s / _LOOK_BACK:
                         self._send_unclaimed()
                         looked = time.monotonic()
@@ -133,6 +143,18 @@ class Dispatcher:
             self._send(_batch_of(arrivals), arrivals)
             if min(allowed, len(pending)) < self._settings.batch_size:
                 return
+
+    def _send_returned(self) -> None:
+        """Once, all together. An event that is lost costs minutes: the schedule finds its sites in the ledger."""
+        with self._guard:
+            back, self._back = sorted(self._back), set()
+        if not back:
+            return
+        self._metrics.returned.inc(len(back))
+        try:
+            self._prefect.send_returned(back)
+        except EdgeError as error:
+            log.warning("%d sites that are back are left to the schedule: %s", len(back), error)
 
     @property
     def _burst(self) -> float:

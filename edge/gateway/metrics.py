@@ -27,6 +27,7 @@ class GatewayMetrics:
         self.sent = self._counter("registrations_sent", "Registrations passed on to the Prefect server")
         self.batches = self._counter("batches_sent", "Prefect events sent, one for many registrations")
         self.resent = self._counter("batches_resent", "Batches sent again because no run had claimed them")
+        self.returned = self._counter("sites_returned", "Sites that came back to something to catch up with")
         self.send_failures = self._counter("send_failures", "Tries to pass a batch on that failed", "code")
         self.pending = Gauge("edge_gateway_pending", "Registrations not passed on yet", registry=self.registry)
         self.seconds = Histogram(

@@ -34,6 +34,7 @@ class MqttGateway:
         if settings.dispatch:
             self._dispatcher = Dispatcher(settings, ledger, PrefectEvents(settings.name), self.metrics)
             desk.notify = self._dispatcher.notify
+            desk.returned = self._dispatcher.returned
         self.bridge = Bridge(told, desk)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,6 @@
-"""Tells the Prefect server which devices registered, with Prefect's own client: it knows credentials and CSRF."""
+"""Tells the Prefect server which devices registered and which sites are back, with Prefect's own client: it knows
+credentials and CSRF.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,9 @@ from edge.errors import CredentialRejected, EdgeError, InvalidInput, Rejected, S
 
 EVENT = "edge.devices.registered"
 """The event that the trigger of the onboarding deployment expects."""
+
+RETURNED = "edge.sites.returned"
+"""The event that the trigger of the deployment of catching up expects."""
 
 _TIMEOUT_S = 10.0
 
@@ -46,11 +51,14 @@ class PrefectEvents:
         Each call makes an event with its own id: the server drops an event whose id it has seen, and then a batch
         that is sent again would start no run.
         """
-        event = Event(
-            event=EVENT,
-            resource=Resource({"prefect.resource.id": self.resource}),
-            payload={"batch": batch, "devices": devices},
-        )
+        self._post(EVENT, {"batch": batch, "devices": devices})
+
+    def send_returned(self, sites: list[str]) -> None:
+        """Send one event about sites that are back; as `send` otherwise."""
+        self._post(RETURNED, {"sites": sites})
+
+    def _post(self, kind: str, payload: dict[str, object]) -> None:
+        event = Event(event=kind, resource=Resource({"prefect.resource.id": self.resource}), payload=payload)
         try:
             self._connected().request("POST", "/events", json=[event.model_dump(mode="json")])
         except httpx.HTTPError as error:

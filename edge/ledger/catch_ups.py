@@ -5,19 +5,26 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from edge.errors import LedgerMismatch, NotFound
+from edge.ledger.columns import Utc
 from edge.ledger.store import Book
-from edge.ledger.tables import catch_ups
+from edge.ledger.tables import catch_ups, devices
 from edge.ledger.writer import Transaction
-from edge.model.placement import CatchUp, CatchUpState
+from edge.model.placement import Awaited, CatchUp, CatchUpState
 from edge.policy.redact import text_without_secrets
 
 _OPEN_STATES = (CatchUpState.QUEUED, CatchUpState.RUNNING, CatchUpState.QUARANTINED)
 _OPEN = catch_ups.c.state.in_(_OPEN_STATES)
 _OF = (catch_ups.c.site == bindparam("a"), catch_ups.c.stamp == bindparam("b"))
 _GET = select(catch_ups).where(*_OF).order_by(catch_ups.c.sequence.desc()).limit(1)
+_AWAITED = (
+    select(devices.c.device_id, catch_ups.c.site, func.min(catch_ups.c.queued_at, type_=Utc).label("since"))
+    .join(catch_ups, catch_ups.c.site == devices.c.site)
+    .where(_OPEN, catch_ups.c.returned_at.is_(None))
+    .group_by(devices.c.device_id, catch_ups.c.site)
+)
 _FIELDS = tuple(CatchUp.model_fields)
 
 
@@ -49,6 +56,11 @@ class CatchUps(Book):
         with self._store.read() as connection:
             return tuple(_catch_up(row) for row in connection.execute(wanted.order_by(*order)).mappings())
 
+    def awaited(self) -> dict[str, Awaited]:
+        """The devices of sites that have entries which wait for their return, and since when."""
+        with self._store.read() as connection:
+            return {row.device_id: Awaited(site=row.site, since=row.since) for row in connection.execute(_AWAITED)}
+
     def list(self, limit: int = 50) -> tuple[CatchUp, ...]:
         """The latest entries, newest first."""
         wanted = select(catch_ups).order_by(catch_ups.c.sequence.desc()).limit(limit)
@@ -77,9 +89,14 @@ class CatchUps(Book):
         """
         return self._store.write(lambda txn: _end(txn, (site, stamp), state, by_rollout, reason))
 
-    def requeue(self, site: str, stamp: str, *, by_rollout: str, reason: str = "") -> CatchUp | None:
-        """The rollout could not bring it, because the site went away again: it waits for the next return."""
-        return self._store.write(lambda txn: _requeue(txn, (site, stamp), by_rollout, reason))
+    def requeue(
+        self, site: str, stamp: str, *, by_rollout: str, reason: str = "", due: datetime | None = None
+    ) -> CatchUp | None:
+        """The rollout did not bring it, or not yet all of it: the site is due again from `due` on.
+
+        None: it went away again, and waits for its next return.
+        """
+        return self._store.write(lambda txn: _requeue(txn, (site, stamp), by_rollout, (reason, due)))
 
     def approve(self, site: str, stamp: str, *, by: str) -> CatchUp:
         """A person let the surprising difference pass: it is queued again; a second time changes nothing.
@@ -165,11 +182,14 @@ def _end(txn: Transaction, key: tuple[str, str], state: CatchUpState, by_rollout
     return _change(txn, row, state, changes)
 
 
-def _requeue(txn: Transaction, key: tuple[str, str], by_rollout: str, reason: str) -> CatchUp | None:
+def _requeue(
+    txn: Transaction, key: tuple[str, str], by_rollout: str, said: tuple[str, datetime | None]
+) -> CatchUp | None:
     row = _brought(txn, key, by_rollout)
     if row is None or row["state"] != CatchUpState.RUNNING:
         return None
-    changes = {"state": CatchUpState.QUEUED, "by_rollout": "", "returned_at": None}
+    reason, due = said
+    changes = {"state": CatchUpState.QUEUED, "by_rollout": "", "returned_at": due}
     return _change(txn, row, "requeued", {**changes, "reason": text_without_secrets(reason)})
 
 

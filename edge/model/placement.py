@@ -83,6 +83,13 @@ class HoldKind(StrEnum):
     """It is under repair: drift is neither reported nor mended."""
 
 
+class Awaited(Value):
+    """A site whose return is waited for, since when."""
+
+    site: SiteName
+    since: AwareDatetime
+
+
 class SiteHold(Value):
     """A site's own "not now", with an end. At most one of each kind for a site."""
 

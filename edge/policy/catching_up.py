@@ -12,15 +12,28 @@ from datetime import datetime, timedelta
 from functools import cmp_to_key
 from typing import Final
 
-from edge.errors import InvalidInput
+from edge.errors import InvalidInput, SiteSilent, SiteUnreachable
 from edge.model.base import Value
+from edge.model.outcome import Outcome, Status
 from edge.model.placement import CatchUp, CatchUpState
-from edge.model.rollout import Approval, Joiners, RolloutPlan, Strategy, VersionPath, WaveSpec
+from edge.model.rollout import Approval, Joiners, OnMeeting, RolloutPlan, Strategy, VersionPath, WaveSpec
 from edge.model.stamp import Stamp
 from edge.policy.firmware import is_newer
+from edge.policy.next_act import HELD_BACK
 from edge.policy.timing import quantile
 
 _OPEN: Final = (CatchUpState.QUEUED, CatchUpState.RUNNING, CatchUpState.QUARANTINED)
+
+
+_AWAY: Final = (SiteUnreachable.code, SiteSilent.code)
+_CLOSES: Final = {
+    Status.SUCCEEDED: CatchUpState.DONE,
+    Status.FAILED: CatchUpState.FAILED,
+    Status.ROLLED_BACK: CatchUpState.FAILED,
+    Status.QUARANTINED: CatchUpState.QUARANTINED,
+    Status.HELD: CatchUpState.FAILED,
+    Status.SKIPPED: CatchUpState.FAILED,
+}
 
 
 class CatchUpReport(Value):
@@ -77,6 +90,20 @@ def is_due(item: CatchUp, now: datetime) -> bool:
     return item.state is CatchUpState.QUEUED and item.returned_at is not None and item.returned_at <= now
 
 
+def closes_as(outcome: Outcome) -> CatchUpState | None:
+    """How an entry ends when the rollout that brings it has ended so at its site; None: it stays in the queue.
+
+    It stays for a site that went away again or that is locked. One that was held, because another site of the same
+    batch failed, or that is left alone for good, fails: trying the rest by itself would burn one site after another.
+    """
+    reason, code = (outcome.cause.reason, outcome.cause.code) if outcome.cause else ("", "")
+    if outcome.status is Status.SKIPPED and reason == HELD_BACK:
+        return None
+    if outcome.status is Status.FAILED and code in _AWAY:
+        return None
+    return _CLOSES.get(outcome.status)
+
+
 def due_by(item: CatchUp) -> datetime | None:
     """When the site should have the version; None: it is not back yet."""
     return None if item.returned_at is None else item.returned_at + timedelta(seconds=item.objective_s)
@@ -118,14 +145,18 @@ def objective_report(items: Sequence[CatchUp], now: datetime) -> CatchUpReport:
 def catch_up_strategy(plan: RolloutPlan, sites: Collection[str]) -> Strategy:
     """The strategy by which sites that missed a rollout get its version: the same gates, in one wave after the canary.
 
-    Windows, deadline, self-test, preflight, budget, delivery and canary stay as they were. A wave that needed a
-    person's word needs it for its late sites too.
+    Windows, deadline, self-test, preflight, budget, delivery and canary stay as they were; where the waves said
+    themselves which of them are canaries, one site is. A wave that needed a person's word needs it for its late sites
+    too. Another rollout that has one of the sites is waited for: nobody is there to be refused.
     """
+    named = plan.strategy.canary == "0" and any(wave.canary for wave in plan.waves)
     missed = [wave for wave in plan.waves if set(wave.sites).intersection(sites)]
     approval = tuple(when for when in Approval if any(when in wave.approval for wave in missed))
     return plan.strategy.model_copy(
         update={
+            "canary": "1" if named else plan.strategy.canary,
             "waves": (WaveSpec(size="100%", approval=approval),),
+            "on_meeting": OnMeeting.WAIT,
             "mandatory": None,
             "joiners": Joiners.IGNORE,
             "force": tuple(site for site in plan.strategy.force if site in sites),

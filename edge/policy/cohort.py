@@ -49,21 +49,26 @@ def to_catch_up(
     """What is queued when a rollout has ended in `state`, by name of the site.
 
     Only a version that went through is worth catching up with: after a stop, a roll-back or a cancellation nothing is
-    queued. A site that was held back is due when its lock ends, a joiner at once, one that was away once it is back.
+    queued. A site that was held back is due when its lock ends, a joiner at once, one that was away once it is back,
+    and one in quarantine once a person has looked at it.
     """
     if state not in _WENT_THROUGH or not plan.strategy.catch_up.enabled:
         return ()
-    due = dict(_missed(facts.outcomes, facts.locked))
+    due = dict(_missed(facts.outcomes, facts.locked, now))
     if state is RolloutState.SUCCEEDED and plan.strategy.joiners is Joiners.CATCH_UP:
         due.update(dict.fromkeys(joiners(plan, fleet), now))
     gone = leavers(plan, fleet)
     return tuple(_queued(plan, site, due[site], now) for site in sorted(due) if site not in gone)
 
 
-def _missed(outcomes: Mapping[str, Outcome], locked: Mapping[str, datetime]) -> Iterator[tuple[str, datetime | None]]:
+def _missed(
+    outcomes: Mapping[str, Outcome], locked: Mapping[str, datetime], now: datetime
+) -> Iterator[tuple[str, datetime | None]]:
     for site, outcome in outcomes.items():
         if outcome.status is Status.EXPECTED_OFFLINE:
             yield site, None
+        elif outcome.status is Status.QUARANTINED:
+            yield site, now
         elif outcome.status is Status.SKIPPED and outcome.cause and outcome.cause.reason == HELD_BACK:
             yield site, locked.get(site)
 

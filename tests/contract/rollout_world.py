@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edge.settings import Settings
 from tasks.aftermath import look_after
 from tasks.driving import Acts, drive
 from tasks.holding import free_dead_sites, holding, rollout_lease
+from tasks.precaching import precache_sites
 from tasks.rolling_back import roll_back_sites
 from tasks.rollout import RolloutJob, open_begun, open_rollout
 from tasks.site_rollout import stamp_sites
@@ -36,6 +38,9 @@ class Quiet:
     def follow(self, _what: str, futures: Sequence[Any]) -> None:
         for future in futures:
             future.result()
+
+    def waiting(self, _act: Any) -> None:
+        pass
 
 
 class RolloutWorld:
@@ -75,11 +80,12 @@ class RolloutWorld:
         acts = Acts(
             work=lambda group: self._submit(stamp_sites.fn, job, group),
             roll_back=lambda group: self._submit(roll_back_sites.fn, job, group),
+            precache=lambda group: self._submit(precache_sites.fn, job, group),
+            look_after=partial(look_after, job),
         )
         with disable_run_logger(), holding(job, rollout_lease(job.plan.rollout_id)):
             free_dead_sites(job)
-            if drive(job, acts, Quiet(), patience_s) is not None:
-                look_after(job)
+            drive(job, acts, Quiet(), patience_s)
             return job.ledger.rollouts.get(job.plan.rollout_id)
 
     def _submit(self, task: Any, job: RolloutJob, group: Sequence[str]) -> Any:
