@@ -13,13 +13,20 @@ from edge.policy.snapshot import Managed
 from tasks.snapshot import until_quiet
 
 
-def prune(client: SiteClient, stamp: str, old: Sequence[ObjectRef], new: Sequence[ObjectRef]) -> Detail:
+def prune(
+    client: SiteClient,
+    stamp: str,
+    old: Sequence[ObjectRef],
+    new: Sequence[ObjectRef],
+    *,
+    gone: list[str] | None = None,
+) -> Detail:
     """Delete the objects of `old` that `new` has not, each after a fresh look at it: which went, which stay and why.
 
     Deleted is only what still carries the stamp's labels and has fields of ours; never what holds data, unless the
-    object itself allows it. May be repeated.
+    object itself allows it. May be repeated. `gone` fills with what went, so that it is known after an error as well.
     """
-    done: dict[str, list[str]] = {"pruned": [], "left": []}
+    done: dict[str, list[str]] = {"pruned": [] if gone is None else gone, "left": []}
     for ref in left_over(old, new):
         word, text = until_quiet(partial(_prune_one, client, stamp), ref)
         if word:

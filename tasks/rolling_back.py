@@ -36,9 +36,10 @@ def roll_back_sites(job: RolloutJob, sites: Sequence[str]) -> int:
 def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
     """Take one site back. A failure is an outcome: the site is as it was left, and the cause says so."""
     started = monotonic()
+    left: dict[str, list[str]] = {}
     try:
         with job.slot(site.name):
-            job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site))
+            job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site, left))
         outcome = Outcome(
             subject=site.name,
             status=Status.ROLLED_BACK,
@@ -46,7 +47,7 @@ def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
             seconds=before.seconds + monotonic() - started,
         )
     except EdgeError as error:
-        outcome = not_taken_back(before, error)
+        outcome = not_taken_back(before, error, left)
     job.end(outcome)
     return outcome
 
@@ -55,7 +56,7 @@ def _wave_failed() -> Cause:
     return Cause(code="rolled-back", message="Its wave broke the failure budget")
 
 
-def _restore(job: RolloutJob, site: Site) -> Detail:
+def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:
     """Without a finished first step nothing was changed."""
     prepared = done_step(job, site.name, PREPARE)
     if prepared is None:
@@ -63,16 +64,16 @@ def _restore(job: RolloutJob, site: Site) -> Detail:
     if job.plan.strategy.delivery is Delivery.GITOPS:
         done = PulledVisit(job, site).take_back()
     else:
-        done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")))
+        done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")), left)
     _place_again(job, site.name, placement_before(prepared.detail))
     return done
 
 
-def _from_snapshot(job: RolloutJob, site: Site, digest: str) -> Detail:
+def _from_snapshot(job: RolloutJob, site: Site, digest: str, left: dict[str, list[str]]) -> Detail:
     work = job.plan.rollout_id
     with job.credentials.client(site.name) as opened, fenced(opened, site.name, work) as client:
         try:
-            return restore_snapshot(client, work, stamp=job.stamp.name, digest=digest)
+            return restore_snapshot(client, work, stamp=job.stamp.name, digest=digest, left=left)
         except NotFound as missing:
             missing.remedy = "Roll the former version out to the site by name"
             raise

@@ -29,8 +29,9 @@ class PulledVisit(Visit):
         with self._way() as (way, client):
             checked = self._check_rules()
             wish = self._wish()
-            had = self.had()
-            self.once(PREPARE, lambda: {"had": had.model_dump_json() if had else "", **checked, **remember(way, wish)})
+            had = self.before(self.had())
+            known = {"had": had.model_dump_json() if had else "", **checked}
+            self.once(PREPARE, lambda: {**known, **self._remember(way, wish)})
             told = self.once(POINT, partial(point, way, wish))
             self.is_begun = True
             self.once(REPORTED, partial(self._await, way, client, wish, told.detail))
@@ -53,6 +54,14 @@ class PulledVisit(Visit):
             return {}
         objects = self.job.renderer.shown(self.site, self.job.plan.parameters)
         return check_rules(self.job.stamp, objects, site=self.site.name, policies=self.job.policies)
+
+    def _remember(self, way: Way, wish: FluxWish) -> Detail:
+        """What the site was asked for before this rollout; an earlier try may have told it the new revision already."""
+        known = remember(way, wish)
+        earlier = self.earlier() if known["before"] else None
+        if earlier is None or FluxWish.model_validate_json(str(known["before"])).revision != wish.revision:
+            return known
+        return {"before": earlier.detail.get("before", "")}
 
     def _wish(self) -> FluxWish:
         strategy = self.job.plan.strategy

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from edge.clients.kubernetes import SiteClient, ref_of
-from edge.errors import EdgeError
+from edge.errors import EdgeError, NotYet, Throttled
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.outcome import Outcome
 from edge.model.placement import CatchUpState, Placement
@@ -73,10 +73,11 @@ class DirectVisit(Visit):
 
     def _prepare(self, client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
         """Check all there is to check, and keep what is there. Nothing of the stamp is written yet."""
-        had, refs = self.had(), [ref_of(obj) for obj in objects]
+        has, refs = self.had(), [ref_of(obj) for obj in objects]
+        had = self.before(has)
         old = [ref for ref in (had.inventory if had else ()) if ref not in set(refs)]
         live = look(client, [*refs, *old])
-        self._look_again(client, had, live)
+        self._look_again(client, has, live)
         checked = self._preflight(client, objects, live)
         work, stamp = self.job.plan.rollout_id, self.job.stamp.name
         kept = take_snapshot(client, work, [*refs, *old], stamp=stamp, live=live)
@@ -96,24 +97,36 @@ class DirectVisit(Visit):
     def _apply(self, client: SiteClient, stages: Sequence[Sequence[KubeObject]], had: Placement | None) -> Detail:
         """Apply stage by stage, each once the one before works; then take away what is no longer part of the stamp."""
         answers: list[KubeObject] = []
+        pruned: list[str] = []
         refs = [ref_of(obj) for obj in chain.from_iterable(stages)]
         try:
             for number, stage in enumerate(stages):
                 apply_objects(client, stage, answers)
                 if number + 1 < len(stages):
                     await_health(client, answers[-len(stage) :], self.left_s)
-            pruned = self._prune(client, had, refs)
+            detail = self._prune(client, had, refs, pruned)
         except EdgeError as error:
             error.where["applied"] = f"{len(answers)} of {len(refs)} objects"
+            self._remember_left(refs, answers, error)
+            self.left["pruned"] = pruned
             self.place([*refs, *(had.inventory if had else ())])
             raise
         self.place(refs)
-        return {"objects": len(refs), **pruned}
+        return {"objects": len(refs), **detail}
 
-    def _prune(self, client: SiteClient, had: Placement | None, refs: Sequence[ObjectRef]) -> Detail:
+    def _remember_left(self, refs: Sequence[ObjectRef], answers: Sequence[KubeObject], error: EdgeError) -> None:
+        """Which objects the site has. Of one whose write got no answer nobody knows."""
+        done = {ref_of(answer) for answer in answers}
+        unsure = error.where.get("object", "") if error.transient and not isinstance(error, NotYet | Throttled) else ""
+        rest = [str(ref) for ref in refs if ref not in done]
+        self.left["applied"] = [str(ref) for ref in refs if ref in done]
+        self.left["unsure"] = [ref for ref in rest if ref == unsure]
+        self.left["not_applied"] = [ref for ref in rest if ref != unsure]
+
+    def _prune(self, client: SiteClient, had: Placement | None, refs: Sequence[ObjectRef], gone: list[str]) -> Detail:
         if had is None or not self.job.plan.strategy.prune:
             return {}
-        return prune(client, self.job.stamp.name, had.inventory, refs)
+        return prune(client, self.job.stamp.name, had.inventory, refs, gone=gone)
 
     def _health(self, client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
         detail = await_health(client, objects, self.left_s)

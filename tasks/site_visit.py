@@ -13,7 +13,7 @@ from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import FailedVersion, Placement
 from edge.model.site import Site
-from edge.model.step import Detail, StepRecord, StepState
+from edge.model.step import Detail, StepRecord, StepState, earlier_work
 from edge.policy.rollout import UNCHANGED, offline_status
 from tasks.checks import await_checks, self_test
 from tasks.rollout import RolloutJob
@@ -32,6 +32,8 @@ class Visit:
         self.started = monotonic()
         self.is_begun = False
         """Whether something may have been changed at the site."""
+        self.left: dict[str, list[str]] = {}
+        """How the site was left when not all was done: its objects by what became of them; see `Outcome.detail`."""
 
     def once(self, step: str, effect: Callable[[], Detail]) -> StepRecord:
         """Do a step of this site, unless it is done."""
@@ -46,6 +48,18 @@ class Visit:
         """What the site has of this stamp."""
         return self.job.ledger.placements.get(self.site.name, self.job.stamp.name)
 
+    def before(self, has: Placement | None) -> Placement | None:
+        """What it had before this rollout, when `has` is what it has: an earlier try may have brought a part."""
+        if has is None or has.rollout_id != self.job.plan.rollout_id:
+            return has
+        earlier = self.earlier()
+        return has if earlier is None else placement_before(earlier.detail)
+
+    def earlier(self) -> StepRecord | None:
+        """The first step as an earlier try did it, when this site is retried."""
+        records = self.job.ledger.steps.records(earlier_work(self.job.plan.rollout_id), self.site.name)
+        return next(filter(partial(_is_done, PREPARE), records), None)
+
     def succeeded(self) -> Outcome:
         """The site has the version."""
         return Outcome(subject=self.site.name, status=Status.SUCCEEDED, seconds=monotonic() - self.started)
@@ -57,7 +71,8 @@ class Visit:
             cause = cause.model_copy(update={"reason": UNCHANGED})
         if self.is_begun and status is Status.FAILED and not isinstance(error, _SAYS_NOTHING):
             self._remember_failure(error)
-        return Outcome(subject=self.site.name, status=status, cause=cause, seconds=monotonic() - self.started)
+        seconds, left = monotonic() - self.started, {word: objects for word, objects in self.left.items() if objects}
+        return Outcome(subject=self.site.name, status=status, cause=cause, seconds=seconds, detail=left)
 
     def _status(self, error: EdgeError) -> Status:
         return Status.QUARANTINED if isinstance(error, Surprising) else offline_status(error, self.site.when_offline)

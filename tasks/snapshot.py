@@ -65,13 +65,16 @@ def take_snapshot(
     return _detail(Snapshot(work, snapshot.digest_of(packed), bodies))
 
 
-def restore_snapshot(client: SiteClient, work: str, *, stamp: str, digest: str = "") -> Detail:
+def restore_snapshot(
+    client: SiteClient, work: str, *, stamp: str, digest: str = "", left: dict[str, list[str]] | None = None
+) -> Detail:
     """Bring the site back to what it was before `work`: what was done with each object.
 
     Objects that were not there are deleted, those that were get back what `work` changed, and those that it deleted are
     made anew. What others changed since stays, and so does a namespace or definition that others use. May be repeated
     after it was cut off. `digest` is what `take_snapshot` said. Raises NotFound without a snapshot of this work, and
-    OperationFailed with the objects that the site would not take back, after all others were brought back.
+    OperationFailed with the objects that the site would not take back, after all others were brought back. `left` fills
+    with the objects that are `back` and those that are `not_back`, so that they are known when an error cuts this off.
     """
     head = _head(client, stamp)
     if head is None or snapshot.about(head)[0] != work:
@@ -79,7 +82,12 @@ def restore_snapshot(client: SiteClient, work: str, *, stamp: str, digest: str =
     kept = _read(client, stamp, head)
     if digest and kept.digest != digest:
         raise LedgerMismatch("The site's snapshot is not the one on record", site=client.site or None, digest=digest)
-    return _Restoring(client, stamp, kept.bodies).run()
+    restoring = _Restoring(client, stamp, kept.bodies)
+    try:
+        return restoring.run()
+    finally:
+        if left is not None:
+            left.update(restoring.left())
 
 
 class _Restoring:
@@ -87,6 +95,7 @@ class _Restoring:
 
     def __init__(self, client: SiteClient, stamp: str, bodies: Bodies) -> None:
         self._client, self._stamp, self._bodies = client, stamp, bodies
+        self._back: set[ObjectRef] = set()
         self._done: dict[str, list[str]] = {
             word: [] for word in ("deleted", "restored", "made_anew", "unchanged", "left", "differs", "failed")
         }
@@ -108,12 +117,18 @@ class _Restoring:
             )
         return {word: objects for word, objects in self._done.items() if objects}
 
+    def left(self) -> dict[str, list[str]]:
+        """Which objects are as they were, and which are not, or not yet."""
+        back = [str(ref) for ref in self._bodies if ref in self._back]
+        return {"back": back, "not_back": [str(ref) for ref in self._bodies if ref not in self._back]}
+
     def _each(self, ref: ObjectRef, act: Callable[[ObjectRef], str]) -> None:
         """One object's refusal does not keep the others from coming back; a lost site or token does."""
         try:
             word = until_quiet(act, ref)
             if word:
                 self._done[word].append(str(ref))
+            self._back.add(ref)
         except (FencedOff, CredentialRejected):
             raise
         except Permanent as error:

@@ -69,7 +69,9 @@ class WavesJob:
         """How the sites that have ended did, from the ledger: this run's and earlier ones'."""
         rows = self.ledger.rollouts.get(self.plan.rollout_id).sites
         return {
-            row.site: Outcome(subject=row.site, status=row.status, cause=row.cause, seconds=row.seconds)
+            row.site: Outcome(
+                subject=row.site, status=row.status, cause=row.cause, seconds=row.seconds, detail=row.detail
+            )
             for row in rows
             if row.status is not None
         }

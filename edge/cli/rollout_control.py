@@ -67,7 +67,7 @@ def cancel(rollout: RolloutArg, reason: Reason = "", by: By = None, as_json: Jso
 
 @speaks
 def retry(rollout: RolloutArg, reason: Reason = "", by: By = None, as_json: JsonFlag = False) -> None:
-    """Try the sites again that failed or were held, and only those."""
+    """Try the sites again that failed or were held, and only those; where a roll-back is unfinished, finish that."""
     _say(rollout, Control.RETRY_FAILED, by, reason, as_json=as_json)
 
 

@@ -17,6 +17,8 @@ from edge.ledger.tables import rollout_gates, rollout_sites, rollout_waves, roll
 from edge.ledger.writer import Transaction
 from edge.model.outcome import Status
 from edge.model.rollout import ENDED, Approval, Control, Gate, GateState, RolloutState
+from edge.model.step import StepState, earlier_work
+from edge.policy.rollout import NOT_TAKEN_BACK
 
 _RETRIED = (Status.FAILED, Status.HELD, Status.ROLLED_BACK)
 _BATCH = 500
@@ -24,6 +26,13 @@ _BATCH = 500
 
 Changes = dict[str, Any]
 """Columns of the rollout's row that change; none: it is so already."""
+_GOES_ON: Changes = {
+    "state": RolloutState.RUNNING,
+    "ended_at": None,
+    "cancelled_at": None,
+    "waiting": "",
+    "wake_at": None,
+}
 
 
 def control(txn: Transaction, rollout_id: str, action: Control, by: str, reason: str) -> None:
@@ -64,6 +73,10 @@ def _cancel(txn: Transaction, row: dict[str, Any]) -> tuple[Changes, Changes]:
 
 def _retry(txn: Transaction, row: dict[str, Any]) -> tuple[Changes, Changes]:
     rollout_id = row["rollout_id"]
+    stuck = _not_taken_back(txn, rollout_id) if row["state"] == RolloutState.STOPPED else {}
+    if stuck:
+        _take_back_again(txn, rollout_id, stuck)
+        return _GOES_ON, {"sites": len(stuck), "roll_back": True}
     retried = _to_retry(txn, rollout_id)
     if row["state"] == RolloutState.RUNNING and not retried:
         return {}, {}
@@ -74,8 +87,23 @@ def _retry(txn: Transaction, row: dict[str, Any]) -> tuple[Changes, Changes]:
     _reset(txn, rollout_id, retried)
     _forget_steps(txn, rollout_id, retried)
     _ask_again(txn, rollout_id)
-    changes = {"state": RolloutState.RUNNING, "ended_at": None, "cancelled_at": None, "waiting": "", "wake_at": None}
-    return changes, {"sites": len(retried)}
+    return _GOES_ON, {"sites": len(retried)}
+
+
+def _not_taken_back(txn: Transaction, rollout_id: str) -> dict[str, dict[str, Any]]:
+    """Sites whose roll-back failed, with the cause on record."""
+    wanted = select(rollout_sites.c.site, rollout_sites.c.cause).where(
+        rollout_sites.c.rollout_id == rollout_id, rollout_sites.c.status == Status.FAILED
+    )
+    found = {site: cause or {} for site, cause in txn.connection.execute(wanted)}
+    return {site: cause for site, cause in found.items() if cause.get("reason") == NOT_TAKEN_BACK}
+
+
+def _take_back_again(txn: Transaction, rollout_id: str, stuck: dict[str, dict[str, Any]]) -> None:
+    """They count as failed and not yet taken back, so that the rollout stops once more and takes them back."""
+    for site, cause in stuck.items():
+        rows = rollout_sites.c.rollout_id == rollout_id, rollout_sites.c.site == site
+        txn.connection.execute(update(rollout_sites).where(*rows).values(cause={**cause, "reason": ""}))
 
 
 _WORDS: dict[Control, Callable[[Transaction, dict[str, Any]], tuple[Changes, Changes]]] = {
@@ -125,11 +153,21 @@ def _reset(txn: Transaction, rollout_id: str, retried: dict[str, int]) -> None:
 
 
 def _forget_steps(txn: Transaction, rollout_id: str, retried: dict[str, int]) -> None:
+    """They are done anew. What the try before had done is kept under another name, since only that one saw the site
+    as it was before the rollout.
+    """
     names = sorted(retried)
     for start in range(0, len(names), _BATCH):
         some = names[start : start + _BATCH]
-        rows = delete(steps).where(steps.c.work == f"rollout:{rollout_id}", steps.c.subject.in_(some))
-        txn.connection.execute(rows)
+        mine = (steps.c.work == f"rollout:{rollout_id}", steps.c.subject.in_(some))
+        done = (*mine, steps.c.state == StepState.DONE)
+        begun = select(steps.c.subject).where(*done).distinct()
+        again = [subject for (subject,) in txn.connection.execute(begun)]
+        txn.connection.execute(
+            delete(steps).where(steps.c.work == earlier_work(rollout_id), steps.c.subject.in_(again))
+        )
+        txn.connection.execute(update(steps).where(*done).values(work=earlier_work(rollout_id)))
+        txn.connection.execute(delete(steps).where(*mine))
 
 
 def _ask_again(txn: Transaction, rollout_id: str) -> None:

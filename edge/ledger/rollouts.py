@@ -147,8 +147,9 @@ class Rollouts(Book):
         """Pause, resume, cancel, or retry what failed. Said a second time it changes nothing.
 
         A cancelled rollout goes on until the sites at work have ended. A retry opens the sites again that failed, were
-        held or were taken back, forgets their steps, and asks again for approvals that were refused. Raises NotFound,
-        LedgerMismatch when the rollout's state does not allow it.
+        held or were taken back, forgets their steps, and asks again for approvals that were refused; while there are
+        sites that could not be taken back it finishes that instead. Raises NotFound, LedgerMismatch when the rollout's
+        state does not allow it.
         """
         self._store.write(lambda txn: rollout_control.control(txn, rollout_id, action, by, reason))
         return self.get(rollout_id)

@@ -62,4 +62,7 @@ class Outcome(Value):
     status: Status
     cause: Cause | None = None
     seconds: float = 0.0
-    detail: dict[str, str | int | float | bool] = {}
+    detail: dict[str, str | int | float | bool | list[str]] = {}
+    """Of a stamp that came only in part: the objects that were `applied`, that are `unsure` (sent, and no answer came),
+    `not_applied`, `pruned`; of one that could not be taken back, those that are `back` and those that are `not_back`.
+    """

@@ -11,6 +11,7 @@ from edge.model.base import Value
 from edge.model.names import SemVer, SiteName, StampName
 from edge.model.outcome import Cause, Outcome, Status
 from edge.model.site import SiteSelector
+from edge.model.step import Detail
 
 CountOrPercent = Annotated[str, StringConstraints(pattern=r"^(\d{1,6}|(100|\d{1,2})%)$")]
 """A number of sites (`"3"`) or a share of the cohort (`"25%"`, rounded up)."""
@@ -333,6 +334,8 @@ class SiteProgress(Value):
     seconds: float = 0.0
     started_at: AwareDatetime | None = None
     ended_at: AwareDatetime | None = None
+    detail: Detail = {}
+    """As `Outcome.detail`: how exactly the site was left."""
 
 
 class Rollout(Value):

@@ -13,6 +13,11 @@ Detail = dict[str, str | int | float | bool | list[str]]
 """What a step leaves for the steps after it and for reports. JSON, small, without secrets."""
 
 
+def earlier_work(rollout_id: str) -> str:
+    """Under which name the steps of a rollout's earlier try at a site are kept, once they are to be done anew."""
+    return f"earlier:{rollout_id}"
+
+
 class StepKey(Value):
     """The same on every try of the same work.
 

@@ -24,6 +24,7 @@ CANARY: Final = "canary"
 
 NOT_TAKEN_BACK: Final = "not-taken-back"
 """`Cause.reason` of a site whose roll-back was tried and failed: it may be half-changed."""
+TAKE_BACK_AGAIN: Final = "Once the site answers, `edge rollout retry` finishes the roll-back"
 UNCHANGED: Final = "unchanged"
 """`Cause.reason` of a site that failed before anything was changed there: there is nothing to take back."""
 FAILED_BEFORE: Final = "failed-before"
@@ -182,12 +183,18 @@ def offline_status(error: EdgeError, when_offline: OfflinePolicy) -> Status:
     return Status.EXPECTED_OFFLINE if away and when_offline is OfflinePolicy.EXPECTED else Status.FAILED
 
 
-def not_taken_back(outcome: Outcome, error: EdgeError) -> Outcome:
-    """The outcome of a site whose roll-back was tried and failed. It is not tried again by itself."""
+def not_taken_back(outcome: Outcome, error: EdgeError, left: Mapping[str, list[str]] | None = None) -> Outcome:
+    """The outcome of a site whose roll-back was tried and failed. It is not tried again by itself.
+
+    `left`: its objects by what became of them, as in `Outcome.detail`.
+    """
+    remedy = error.remedy or (TAKE_BACK_AGAIN if error.transient else "")
     why = f"It could not be taken back: {error}"
-    before = f"{outcome.cause.message}. " if outcome.cause else ""
-    cause = Cause(code=error.code, message=f"{before}{why}", remedy=error.remedy, reason=NOT_TAKEN_BACK)
-    return outcome.model_copy(update={"status": Status.FAILED, "cause": cause})
+    before = f"{outcome.cause.said.rstrip('.')}. " if outcome.cause else ""
+    said = f"{before}{why}" if remedy == error.remedy else f"{before}{why}. {remedy}"
+    cause = Cause(code=error.code, message=said, remedy=remedy, reason=NOT_TAKEN_BACK)
+    detail = {**outcome.detail, **{word: objects for word, objects in (left or {}).items() if objects}}
+    return outcome.model_copy(update={"status": Status.FAILED, "cause": cause, "detail": detail})
 
 
 class Standing(NamedTuple):
