@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from edge.ledger import Ledger
+from edge.model.drift import DriftKind, Finding
 from edge.model.kube import ObjectRef
 from edge.model.placement import FailedVersion, HoldKind, Placement, SiteHold
 from tests.contract.conftest import START
@@ -110,3 +111,17 @@ def test_a_site_is_let_go_and_the_trail_says_by_whom(book: Ledger) -> None:
         ("site.held", "ann"),
         ("site.released", "ben"),
     ]
+
+
+def test_drift_is_on_record_from_its_first_sight_until_it_is_gone(ledger: Ledger) -> None:
+    ledger.placements.put(PLACED)
+    found = Finding(site="s1", stamp="line", kind=DriftKind.CHANGED, ref=REF, path=".spec.replicas", found="3")
+    assert ledger.drift.record("s1", "line", []) == ()
+    [first] = ledger.drift.record("s1", "line", [found])
+    [again] = ledger.drift.record("s1", "line", [found.model_copy(update={"found": "4"})])
+    assert (again.first_seen, again.found) == (first.first_seen, "4")
+    assert again.last_seen != first.last_seen
+    assert ledger.drift.list() == (again,) == ledger.drift.list(site="s1")
+    assert ledger.drift.record("s1", "line", [], mended=True) == ()
+    assert ledger.drift.list() == ()
+    assert actions(ledger) == ["placement.put", "drift.found", "drift.mended"]

@@ -226,6 +226,7 @@ def test_facts_say_what_has_ended_what_is_at_work_and_what_failed_before(ledger:
     ledger.holds.put(SiteHold(site="s2", kind=HoldKind.ROLLOUTS, until=START + timedelta(hours=1), reason="busy"))
     ledger.holds.put(SiteHold(site="s1", kind=HoldKind.ROLLOUTS, until=START, reason="over"))
     ledger.rollouts.precached("r1", ["s2", "s3"])
+    assert ledger.rollouts.working() == {"s2": "r1"}
     found = facts(ledger)
     assert found.outcomes == {"s1": Outcome(subject="s1", status=Status.FAILED)}
     assert [sorted(each) for each in (found.working, found.gone, found.precached)] == [["s2"], ["s3"], ["s2", "s3"]]
