@@ -85,13 +85,29 @@ def new_plan(ledger: Ledger, stamp: Stamp, cohort: Sequence[Site], order: Rollou
     return plan.model_copy(update={"selector": order.sites})
 
 
-def check_waivers(stamp: Stamp, policies: PolicyRules) -> None:
-    """Raises InvalidInput for a waiver of a rule that does not exist: whoever wrote it believes that it waives."""
+def check_stamp(ledger: Ledger, stamp: Stamp, policies: PolicyRules) -> None:
+    """Raises InvalidInput when this version is on record with another content, and for a waiver of a rule that does not
+    exist: whoever wrote it believes that it waives.
+    """
+    _refuse_changed(ledger, stamp)
     try:
         policies.book().check_waivers(stamp.waivers)
     except InvalidInput as error:
         error.where["stamp"] = stamp.name
         raise
+
+
+def _refuse_changed(ledger: Ledger, stamp: Stamp) -> None:
+    """A version never changes: sites that have it would differ from those that get it now."""
+    try:
+        known = ledger.stamps.get(stamp.name, stamp.version)
+    except NotFound:
+        return
+    if known.digest != stamp.digest:
+        what = "This version of the stamp is recorded with another content"
+        where = {"stamp": stamp.name, "field": "spec.version", "value": stamp.version}
+        remedy = "Give the changed stamp a new version"
+        raise InvalidInput(what, remedy=remedy, recorded=known.digest, given=stamp.digest, **where)
 
 
 def check_values(renderer: Renderer, cohort: Sequence[Site], order: RolloutOrder) -> None:

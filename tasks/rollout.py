@@ -19,7 +19,7 @@ from edge.model.order import Blocks, RolloutOrder
 from edge.model.rollout import Act, Delivery, NextAct, Rollout, RolloutPlan
 from edge.model.stamp import Stamp
 from edge.model.step import StepKey
-from tasks.planning import begun_plan, check_values, check_waivers, find_cohort, find_stamp, new_plan
+from tasks.planning import begun_plan, check_stamp, check_values, find_cohort, find_stamp, new_plan
 from tasks.pulling import Pulling
 from tasks.rendering import Renderer
 from tasks.waves import ALONE, Share, WavesJob
@@ -94,7 +94,7 @@ def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
     opened = Opened(blocks)
     with opened.ledger_block.client() as ledger:
         stamp = find_stamp(ledger, order.stamp)
-        check_waivers(stamp, opened.policies)
+        check_stamp(ledger, stamp, opened.policies)
         cohort = find_cohort(ledger, order.sites)
         plan = begun_plan(ledger, stamp, cohort, order) or new_plan(ledger, stamp, cohort, order)
         job = RolloutJob(plan, stamp, ledger, opened)

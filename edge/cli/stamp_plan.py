@@ -116,7 +116,7 @@ def _look(ledger: Ledger, order: RolloutOrder, *, offline: bool) -> _Shown:
 
     meant, now = planning.find_stamp(ledger, order.stamp), datetime.now(UTC)
     cohort, policies = planning.find_cohort(ledger, order.sites), policy_rules()
-    planning.check_waivers(meant, policies)
+    planning.check_stamp(ledger, meant, policies)
     renderer = Renderer(meant, secret_source())
     planning.check_values(renderer, cohort, order)
     begun = planning.begun_plan(ledger, meant, cohort, order)

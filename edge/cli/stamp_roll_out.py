@@ -96,7 +96,7 @@ def _checked(ledger: Ledger, order: RolloutOrder) -> tuple[Stamp, tuple[str, ...
     from tasks.rendering import Renderer  # noqa: PLC0415 - as above
 
     meant, cohort = planning.find_stamp(ledger, order.stamp), planning.find_cohort(ledger, order.sites)
-    planning.check_waivers(meant, policy_rules())
+    planning.check_stamp(ledger, meant, policy_rules())
     planning.check_values(Renderer(meant), cohort, order)
     if planning.begun_plan(ledger, meant, cohort, order) is None:
         planning.new_plan(ledger, meant, cohort, order)
