@@ -114,16 +114,27 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables and no rows: copying it takes a tenth of what migrating another one does."""
+    file = tmp_path_factory.mktemp("migrated") / "ledger.db"
+    Ledger.open(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
-def ledger(ledger_url: str, clock: Clock) -> Iterator[Ledger]:
+def ledger(ledger_url: str, migrated: Path, tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     """An open, empty ledger."""
+    if ledger_url.startswith("sqlite"):
+        shutil.copy(migrated, tmp_path / "ledger.db")
     with Ledger.open(ledger_url, now=clock) as opened:
         yield opened
 
 
 @pytest.fixture
-def book(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+def book(migrated: Path, tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
     """An open, empty ledger on SQLite alone, for what no database has a say in."""
+    shutil.copy(migrated, tmp_path / "ledger.db")
     with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", now=clock) as opened:
         yield opened
 
