@@ -18,9 +18,9 @@ from edge.model.outcome import Outcome, Status
 from edge.model.placement import CatchUp, CatchUpState
 from edge.model.rollout import Approval, Joiners, OnMeeting, RolloutPlan, Strategy, VersionPath, WaveSpec
 from edge.model.stamp import Stamp
-from edge.policy.firmware import is_newer
 from edge.policy.next_act import HELD_BACK
 from edge.policy.timing import quantile
+from edge.policy.versions import compare, is_newer
 
 _OPEN: Final = (CatchUpState.QUEUED, CatchUpState.RUNNING, CatchUpState.QUARANTINED)
 
@@ -71,16 +71,12 @@ def path_of(have: str | None, want: str, known: Sequence[Stamp], path: VersionPa
         for stamp in known
         if stamp.required_step and is_newer(stamp.version, have) and is_newer(want, stamp.version)
     }
-    steps = sorted(between, key=cmp_to_key(_in_order))
+    steps = sorted(between, key=cmp_to_key(compare))
     if steps and path is VersionPath.JUMP:
         remedy = "Set `catch_up.path` of the strategy to `steps`"
         said = f"From {have} to {want} a site must not jump over {', '.join(steps)}"
         raise InvalidInput(said, field="strategy.catch_up.path", value=path, remedy=remedy)
     return (*steps, want)
-
-
-def _in_order(one: str, other: str) -> int:
-    return is_newer(one, other) - is_newer(other, one)
 
 
 def is_due(item: CatchUp, now: datetime) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -29,16 +28,13 @@ from edge.model.kube import Health, KubeObject, ObjectHealth, ObjectRef
 from edge.model.rollout import RolloutPlan, Strategy
 from edge.model.site import OfflinePolicy, Site
 from edge.policy.rollout import cut_waves, mandatory_sites, zones_of
+from edge.policy.versions import is_newer
 
 API_VERSION: Final = "edge-platform.io/v1"
 KIND: Final = "NodeUpdate"
 
-_VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
 _UNDER_WAY = (UpdatePhase.PENDING, UpdatePhase.DOWNLOADING, UpdatePhase.INSTALLED, UpdatePhase.TESTING)
-
 _BLAMED = (UpdateOutcome.FELL_BACK, UpdateOutcome.FAILED)
-
-Precedence = tuple[int, int, int, bool, tuple[tuple[bool, int, str], ...]]
 
 
 def updatable(device: Device, attempts: Sequence[UpdateAttempt], component: Component) -> UpdatableDevice:
@@ -80,26 +76,6 @@ def refusal_of(order: UpdateOrder, device: UpdatableDevice) -> UpdateRefusal | N
     if is_newer(device.current, order.version) and not order.go_back:
         return UpdateRefusal.NOT_NEWER
     return None
-
-
-def is_newer(version: str, than: str) -> bool:
-    """Whether a version comes after another by semantic versioning. One that is no such version is never newer."""
-    one, other = _precedence(version), _precedence(than)
-    return one is not None and other is not None and one > other
-
-
-def _precedence(version: str) -> Precedence | None:
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return None
-    major, minor, patch, before = found.groups()
-    # Numbers come before words, and a version before its release comes before it.
-    parts = tuple(_part(part) for part in before.split(".")) if before else ()
-    return int(major), int(minor), int(patch), before is None, parts
-
-
-def _part(part: str) -> tuple[bool, int, str]:
-    return (False, int(part), "") if part.isdigit() else (True, 0, part)
 
 
 def plan_update(order: UpdateOrder, cohort: Sequence[Site], strategy: Strategy, attempt: int) -> RolloutPlan:

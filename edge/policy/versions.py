@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import total_ordering
 
 from edge.errors import InvalidInput
+
+_VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:-([0-9A-Za-z.-]+))?(?:\+.*)?", re.ASCII)
 
 
 @total_ordering
@@ -26,9 +29,17 @@ class _Word:
 
 
 def compare(one: str, other: str) -> int:
-    """-1 when `one` is the older version, 0 when they rank alike, 1 when it is the newer. Build metadata is ignored."""
+    """-1 when `one` is the older version, 0 when they rank alike, 1 when it is the newer. Build metadata is ignored.
+
+    Raises InvalidInput for what is no semantic version.
+    """
     mine, theirs = _key(one), _key(other)
     return (mine > theirs) - (mine < theirs)
+
+
+def is_newer(version: str, than: str) -> bool:
+    """Whether a version comes after another. What is no semantic version, as a device may report, is never newer."""
+    return bool(_VERSION.fullmatch(version) and _VERSION.fullmatch(than)) and compare(version, than) > 0
 
 
 def refuse_downgrade(have: str, want: str, **where: object) -> None:
@@ -45,9 +56,8 @@ def refuse_downgrade(have: str, want: str, **where: object) -> None:
 
 def _key(version: str) -> tuple[tuple[int, ...], bool, list[_Word]]:
     """A version without a pre-release is newer than one with it; of two that begin alike the longer is newer."""
-    core, _, pre_release = version.partition("+")[0].partition("-")
-    try:
-        numbers = tuple(int(part) for part in core.split("."))
-    except ValueError as error:
-        raise InvalidInput("This is not a semantic version", field="version", value=version) from error
-    return numbers, not pre_release, [_Word(word) for word in pre_release.split(".")] if pre_release else []
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise InvalidInput("This is not a semantic version", field="version", value=version)
+    *numbers, before = found.groups()
+    return tuple(map(int, numbers)), before is None, [_Word(word) for word in before.split(".")] if before else []

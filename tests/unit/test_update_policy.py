@@ -25,7 +25,6 @@ from edge.model.rollout import Strategy
 from edge.model.site import OfflinePolicy, Site
 from edge.policy.firmware import (
     check_times,
-    is_newer,
     node_update,
     plan_update,
     read_report,
@@ -91,15 +90,6 @@ def test_who_gets_a_version(known: UpdatableDevice, refusal: UpdateRefusal | Non
 )
 def test_going_back_is_asked_for_and_not_to_what_failed(known: UpdatableDevice, refusal: UpdateRefusal | None) -> None:
     assert refusal_of(ORDER.model_copy(update={"go_back": True}), known) is refusal
-
-
-def test_versions_come_in_the_order_of_semantic_versioning() -> None:
-    order = ["1.0.0-1", "1.0.0-2", "1.0.0-10", "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-beta", "1.0.0", "1.0.9", "1.0.10"]
-    for place, version in enumerate(order):
-        assert [is_newer(version, other) for other in order] == [place > other for other in range(len(order))]
-    assert is_newer("v1.2.0+build", "1.1.0")
-    assert not is_newer("Linux", "1.0.0")
-    assert not is_newer("1.0.0", "")
 
 
 @pytest.mark.parametrize(

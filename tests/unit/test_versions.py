@@ -7,10 +7,12 @@ from itertools import pairwise
 import pytest
 
 from edge.errors import InvalidInput
-from edge.policy.versions import compare, refuse_downgrade
+from edge.policy.versions import compare, is_newer, refuse_downgrade
 
 ASCENDING = (
     "0.9.9",
+    "1.0.0-2",
+    "1.0.0-10",
     "1.0.0-alpha",
     "1.0.0-alpha.1",
     "1.0.0-alpha.beta",
@@ -35,6 +37,13 @@ def test_versions_are_ordered_as_semver_says(older: str, newer: str) -> None:
 
 def test_build_metadata_does_not_count() -> None:
     assert compare("1.0.0+a", "1.0.0+b") == 0
+
+
+def test_only_a_version_can_be_newer_than_another() -> None:
+    assert is_newer("v1.2.0+build", "1.1.0")
+    assert not is_newer("1.1.0", "1.1.0")
+    assert not is_newer("Linux", "1.0.0")
+    assert not is_newer("1.0.0", "")
 
 
 def test_a_version_that_goes_back_is_refused_with_its_site() -> None:
