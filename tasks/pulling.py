@@ -23,8 +23,7 @@ class Pulling:
     def __init__(self, source: GitopsSource, arc: ArcSubscription, stamp: Stamp, renderer: Renderer) -> None:
         self._open = ExitStack()
         self._arc = arc
-        store = self._open.enter_context(source.store())
-        self.publisher = Publisher(source, store, stamp, renderer)
+        self.publisher = Publisher(source, source.store(), stamp, renderer)
         self._clients = self._arc_clients() if arc.used else None
 
     def _arc_clients(self) -> tuple[ArcClient, ArcFlux]:

@@ -26,7 +26,7 @@ from edge.clients.docker_config import login_for
 from edge.clients.oci_registry import RegistryAccess
 from edge.clients.retry import Retrier, RetryPolicy
 from edge.clients.stamp_files import StampFiles
-from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, SiteUnreachable
+from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, ServerFault
 from edge.model.stamp import StampSource
 
 LARGEST_PACK = 64_000_000
@@ -61,7 +61,7 @@ class GitRef(NamedTuple):
 def read_git(text: str, access: RegistryAccess, *, retry: RetryPolicy = _RETRY) -> StampSource:
     """The stamp's files; the origin names the commit that the ref stood for.
 
-    Raises NotFound for a repository, ref or folder that is not there, CredentialRejected, and SiteUnreachable.
+    Raises NotFound for a repository, ref or folder that is not there, CredentialRejected, and ServerFault.
     """
     where = GitRef.parse(text)
     if where.url.startswith("file://"):
@@ -183,10 +183,10 @@ def _told(where: GitRef) -> Iterator[None]:
     except HTTPUnauthorized as error:
         raise CredentialRejected("The Git server wants a login", repository=where.url) from error
     except (urllib3.exceptions.HTTPError, HangupException, OSError) as error:
-        raise SiteUnreachable("The Git server cannot be reached", repository=where.url) from error
+        raise ServerFault("The Git server cannot be reached", repository=where.url) from error
     except Exception as error:
         if isinstance(error.__cause__, urllib3.exceptions.HTTPError):
-            raise SiteUnreachable("The Git server cannot be reached", repository=where.url) from error
+            raise ServerFault("The Git server cannot be reached", repository=where.url) from error
         if not type(error).__module__.startswith("dulwich"):
             raise
         raise Rejected(f"The Git server's answer cannot be used: {error}", repository=where.url) from error

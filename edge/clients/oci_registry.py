@@ -1,7 +1,8 @@
 """One repository of an OCI registry: reading and pushing manifests and blobs, checked against their digests.
 
-A registry that asks for a login gets the one that Docker's own configuration has for it: directly (Basic), or through
-the token that the registry's challenge names (Bearer); without a login an anonymous token is tried.
+A registry that asks for a login gets the one that was given, or else what Docker's own configuration has for it: directly
+(Basic), or through the token that the registry's challenge names (Bearer); without a login an anonymous token is tried.
+A registry that is away is a fault of a server, so that nobody takes it for an absent site.
 """
 
 from __future__ import annotations
@@ -28,8 +29,6 @@ from edge.errors import (
     NotFound,
     Rejected,
     ServerFault,
-    SiteSilent,
-    SiteUnreachable,
     Throttled,
 )
 from edge.settings import Settings
@@ -71,10 +70,14 @@ class ArtifactRef(NamedTuple):
 
 
 class RegistryAccess(NamedTuple):
-    """How registries are reached. `ca_file`: a private CA; `auth_file`: Docker's `config.json`, which may be absent."""
+    """How registries are reached. `ca_file`: a private CA; `auth_file`: Docker's `config.json`, which may be absent.
+
+    `login` is a user and a password or token; it goes before what the file says.
+    """
 
     ca_file: str | None = None
     auth_file: Path | None = None
+    login: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -122,6 +125,10 @@ class Repository:
         _check(content, digest, self._ref)
         return content
 
+    def has_manifest(self) -> bool:
+        """Whether there is a manifest under the reference."""
+        return self._has(f"manifests/{self._ref.reference}", kind=MANIFEST)
+
     def push_blob(self, content: bytes) -> None:
         """Push a blob, unless it is there."""
         digest = digest_of(content)
@@ -137,9 +144,9 @@ class Repository:
         """Push a manifest under the reference."""
         self._ask("PUT", f"manifests/{self._ref.reference}", content=content, kind=MANIFEST)
 
-    def _has(self, what: str) -> bool:
+    def _has(self, what: str, *, kind: str = "*/*") -> bool:
         try:
-            self._ask("HEAD", what)
+            self._ask("HEAD", what, kind=kind)
         except NotFound:
             return False
         return True
@@ -189,7 +196,7 @@ class Repository:
         """Do what the challenge asks; whether there is anything new to try."""
         before = self._authorization
         scheme, _, rest = answer.headers.get("WWW-Authenticate", "").partition(" ")
-        login = login_for(self._ref.host, self._access.auth_file)
+        login = self._access.login or login_for(self._ref.host, self._access.auth_file)
         if scheme.lower() == "basic" and login is not None:
             self._authorization = httpx.BasicAuth(*login)._auth_header
         elif scheme.lower() == "bearer":
@@ -211,6 +218,11 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
+def descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    """How a manifest speaks of a blob."""
+    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+
+
 def _check(content: bytes, digest: str, ref: ArtifactRef) -> None:
     if digest_of(content) != digest:
         what = "The registry's content does not have the digest it should have"
@@ -222,9 +234,9 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException as error:
-        raise SiteSilent("The registry did not answer in time", url=url) from error
+        raise ServerFault("The registry did not answer in time", url=url) from error
     except httpx.TransportError as error:
-        raise SiteUnreachable(f"The registry cannot be reached: {error}", url=url) from error
+        raise ServerFault(f"The registry cannot be reached: {error}", url=url) from error
     except ValueError as error:
         raise Rejected("The registry answers something that is not JSON", url=url) from error
 

@@ -25,6 +25,11 @@ _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 def pack_stamp(files: Mapping[str, str]) -> bytes:
     """The archive of these files (path -> text)."""
+    return _gzip(tar_of(files))
+
+
+def tar_of(files: Mapping[str, str]) -> bytes:
+    """A plain tar of these files (path -> text), which depends on nothing else."""
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(files):
@@ -32,7 +37,7 @@ def pack_stamp(files: Mapping[str, str]) -> bytes:
             member = tarfile.TarInfo(path)
             member.size, member.mode = len(content), 0o644
             archive.addfile(member, io.BytesIO(content))
-    return _gzip(plain.getvalue())
+    return plain.getvalue()
 
 
 def unpack_stamp(archive: bytes, *, origin: str) -> StampSource:

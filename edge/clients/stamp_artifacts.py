@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.clients.files import find_stamp, read_stamp_folder
-from edge.clients.oci_registry import MANIFEST, ArtifactRef, RegistryAccess, Repository, digest_of
+from edge.clients.oci_registry import MANIFEST, ArtifactRef, RegistryAccess, Repository, descriptor, digest_of
 from edge.clients.retry import RetryPolicy
 from edge.clients.stamp_archive import ARCHIVES, LARGEST, pack_stamp, unpack_stamp
 from edge.errors import InvalidInput, NotFound, Rejected
@@ -79,8 +79,8 @@ def _manifest(stamp: Stamp, content: bytes) -> bytes:
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": ARTIFACT,
-        "config": _descriptor(EMPTY, b"{}"),
-        "layers": [_descriptor(CONTENT, content)],
+        "config": descriptor(EMPTY, b"{}"),
+        "layers": [descriptor(CONTENT, content)],
         "annotations": {
             "org.opencontainers.image.title": stamp.name,
             "org.opencontainers.image.version": stamp.version,
@@ -88,10 +88,6 @@ def _manifest(stamp: Stamp, content: bytes) -> bytes:
         },
     }
     return json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
-
-
-def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
-    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
 
 
 def _digest_there(repository: Repository) -> str:

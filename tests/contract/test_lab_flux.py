@@ -35,11 +35,10 @@ def flux_lab(lab_factory: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def store(flux_lab: Any) -> Iterator[RevisionStore]:
+def store(flux_lab: Any) -> RevisionStore:
     facts = flux_lab.gitops
     login = (facts.username, Path(facts.password_file).read_text())
-    with RevisionStore(facts.url, ca_file=facts.ca_file, login=login) as opened:
-        yield opened
+    return RevisionStore(facts.url, ca_file=facts.ca_file, login=login)
 
 
 @pytest.fixture(scope="module")

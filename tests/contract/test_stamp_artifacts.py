@@ -26,7 +26,7 @@ from edge.clients.oci_registry import RegistryAccess
 from edge.clients.retry import RetryPolicy
 from edge.clients.stamp_archive import pack_stamp, unpack_stamp
 from edge.clients.stamp_artifacts import push_stamp, read_stamp_source
-from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, SiteUnreachable
+from edge.errors import CredentialRejected, InvalidInput, NotFound, Rejected, ServerFault
 from edge.model.stamp import StampSource
 from edge.policy.stamp import digest_of, parse_stamp
 from tests.contract.served_registry import ServedRegistry
@@ -167,7 +167,7 @@ def test_a_push_without_a_login_is_refused(server: Server) -> None:
     [
         pytest.param("oci://{host}/nothing/there:1", NotFound, id="no such artifact"),
         pytest.param("oci://{host}/nothing", InvalidInput, id="an artifact without a tag"),
-        pytest.param("oci://127.0.0.1:9/a:1", SiteUnreachable, id="no registry"),
+        pytest.param("oci://127.0.0.1:9/a:1", ServerFault, id="no registry"),
         pytest.param("{git}#gone:stamps/till", NotFound, id="no such branch"),
         pytest.param("{git}#" + "0" * 40, NotFound, id="no such commit"),
         pytest.param("{git}#main:nowhere", NotFound, id="no such folder"),
@@ -176,7 +176,7 @@ def test_a_push_without_a_login_is_refused(server: Server) -> None:
         pytest.param("{git}", InvalidInput, id="no ref"),
         pytest.param("git+https://user:word@host/x.git#main", InvalidInput, id="a password in an address"),
         pytest.param("git+http://host/x.git#main", InvalidInput, id="without TLS"),
-        pytest.param("git+https://127.0.0.1:9/x.git#main", SiteUnreachable, id="no Git server"),
+        pytest.param("git+https://127.0.0.1:9/x.git#main", ServerFault, id="no Git server"),
         pytest.param("git+file:///nowhere/at/all#main", NotFound, id="no repository"),
     ],
 )
