@@ -17,7 +17,7 @@ from edge.ledger import Ledger
 from edge.model.drift import DriftLook, DriftOrder, DriftRule, DriftStatus, Finding
 from edge.model.kube import KubeObject
 from edge.model.order import Blocks
-from edge.model.outcome import Cause
+from edge.model.outcome import Cause, Status
 from edge.model.placement import HoldKind, Placement
 from edge.model.rollout import Delivery, RolloutPlan
 from edge.model.site import Site
@@ -61,7 +61,7 @@ class DriftJob:
         self._secrets = opened.secrets
         self._guard = threading.Lock()
         self._renderers: dict[tuple[str, str], Renderer] = {}
-        self._plans: dict[str, RolloutPlan | None] = {}
+        self._rollouts: dict[str, tuple[RolloutPlan, dict[str, Status | None]] | None] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,13 +81,19 @@ class DriftJob:
 
     def plan(self, rollout_id: str) -> RolloutPlan | None:
         """The plan by which a stamp came; None when it is not on record."""
+        found = self._rollout(rollout_id)
+        return found[0] if found else None
+
+    def _rollout(self, rollout_id: str) -> tuple[RolloutPlan, dict[str, Status | None]] | None:
+        """The rollout's plan, and how its sites ended."""
         with self._guard:
-            if rollout_id not in self._plans:
+            if rollout_id not in self._rollouts:
                 try:
-                    self._plans[rollout_id] = self.ledger.rollouts.get(rollout_id).plan
+                    found = self.ledger.rollouts.get(rollout_id)
+                    self._rollouts[rollout_id] = found.plan, {row.site: row.status for row in found.sites}
                 except NotFound:
-                    self._plans[rollout_id] = None
-            return self._plans[rollout_id]
+                    self._rollouts[rollout_id] = None
+            return self._rollouts[rollout_id]
 
     def is_pulled(self, placement: Placement) -> bool:
         """Whether the site gets the stamp by GitOps, and mends it by itself."""
@@ -100,6 +106,9 @@ class DriftJob:
             return "A rollout is at work there"
         if placement.site in self._failed[placement.stamp, placement.digest]:
             return f"Version {placement.version} failed there: a rollout has to bring it first"
+        rollout = self._rollout(placement.rollout_id)
+        if rollout is not None and rollout[1].get(placement.site) is not Status.SUCCEEDED:
+            return f"Rollout {placement.rollout_id} brought only a part of it: a rollout has to finish that first"
         return ""
 
 

@@ -151,6 +151,8 @@ def _mend(mending: Mending, placement: Placement) -> DriftLook:
     """
     job, site = mending.job, placement.site
     with job.credentials.client(site) as client, fenced(client, site, job.holder) as mine:
+        if job.ledger.placements.get(site, placement.stamp) != placement:
+            return _left(placement, "Not mended: something else was put there meanwhile")
         seen = inspect(job, mine, placement)
         key = StepKey(work=job.work, subject=site, step=f"mend {placement.stamp}")
         job.ledger.steps.once(key, partial(_apply, mine, seen, mending.strategy.site_deadline_s))

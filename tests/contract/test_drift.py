@@ -331,9 +331,15 @@ def failed_there(fleet: Fleet) -> None:
     fleet.ledger.placements.fail(FailedVersion(site="site-a", at=datetime.now(UTC), **said))
 
 
+def half_done(fleet: Fleet) -> None:
+    away = Outcome(subject="site-a", status=Status.FAILED)
+    fleet.ledger.rollouts.site_ended("r1", away)
+
+
 @pytest.mark.parametrize(
     ("happened", "why"),
     [
+        pytest.param(half_done, "only a part", id="it-was-brought-in-part"),
         pytest.param(at_work, "A rollout is at work there", id="a-rollout-is-at-work"),
         pytest.param(failed_there, "failed there", id="the-version-failed"),
     ],
@@ -346,6 +352,17 @@ def test_what_a_rollout_has_to_bring_first_is_not_called_drift(
     look = placed.detect()[0]
     assert look.status is DriftStatus.SKIPPED
     assert why in look.why
+
+
+def test_what_was_put_there_since_the_look_is_not_taken_back(placed: Fleet) -> None:
+    placed.edit(colour="blue")
+    job = placed.job(mend=True)
+    looks = looked(job)
+    placed.ledger.placements.put(job.placements["site-a"][0].model_copy(update={"rollout_id": "r2"}))
+    after, held = mend_all(job, looks, in_this_thread)
+    assert held
+    assert "something else was put there" in after[0].why
+    assert placed.data()["colour"] == "blue"
 
 
 def test_a_site_whose_own_values_changed_is_left_to_a_rollout(placed: Fleet) -> None:
