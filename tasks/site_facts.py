@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from edge.clients.kubernetes import SiteClient
 from edge.errors import CredentialRejected, InvalidInput, NotFound
@@ -21,10 +20,10 @@ def read_facts(client: SiteClient, stamp: Stamp, objects: Sequence[KubeObject], 
     """What the site has of what the stamp needs. Nodes and pods are not read where the credential may not."""
     asked = stamp.requires
     has_pods = any(shape_of(obj) for obj in objects)
-    clock = client.clock()
+    clock_off = client.clock_off()
     nodes = _listed(client, "Node") if has_pods or asked.architectures else ()
     return SiteFacts(
-        clock_off_s=(clock - datetime.now(UTC)).total_seconds() if clock else None,
+        clock_off_s=clock_off.total_seconds() if clock_off is not None else None,
         version=str(client.version().get("gitVersion", "")) if asked.kubernetes else "",
         nodes=nodes,
         pods=_listed(client, "Pod") if has_pods and nodes else (),

@@ -31,6 +31,7 @@ from tasks.snapshot import look, take_snapshot
 from tasks.waves import work_through
 
 APPLY, HEALTH = "apply", "health"
+_WAITS = (CatchUpState.QUEUED, CatchUpState.RUNNING, CatchUpState.QUARANTINED)
 
 
 @task(
@@ -46,30 +47,40 @@ def stamp_sites(job: RolloutJob, sites: tuple[str, ...]) -> int:
     return work_through(job, sites, partial(stamp_site, job))
 
 
-def stamp_site(job: RolloutJob, site: Site) -> Outcome:
-    """Bring the stamp to one site and wait until it works. A failure is an outcome, not an exception."""
+def stamp_site(job: RolloutJob, site: Site) -> Outcome | None:
+    """Bring the stamp to one site and wait until it works. A failure is an outcome, not an exception.
+
+    None: the site itself says "not now", and nothing was done.
+    """
     by_gitops = job.plan.strategy.delivery is Delivery.GITOPS
     visit = PulledVisit(job, site) if by_gitops else DirectVisit(job, site)
     try:
-        visit.bring()
+        was_let = visit.bring()
     except EdgeError as error:
         return visit.failed(error)
-    return visit.succeeded()
+    return visit.succeeded() if was_let else None
 
 
 class DirectVisit(Visit):
     """The platform applies the objects itself."""
 
-    def bring(self) -> None:
-        """The steps in their order."""
+    fresh: Sequence[KubeObject] = ()
+    """The site's answers to what was applied a moment ago: a first look at the objects that costs no request."""
+
+    def bring(self) -> bool:
+        """The steps in their order. False: the site is locked."""
         job, name = self.job, self.site.name
         stages = job.renderer.stages(self.site, job.plan.parameters)
         objects = tuple(chain.from_iterable(stages))
-        with job.credentials.client(name) as opened, fenced(opened, name, job.plan.rollout_id) as client:
-            prepared = self.once(PREPARE, partial(self._prepare, client, objects))
-            self.is_begun = True
-            self.once(APPLY, partial(self._apply, client, stages, placement_before(prepared.detail)))
-            self.once(HEALTH, partial(self._health, client, objects))
+        with job.credentials.client(name) as opened:
+            if self.is_locked(opened):
+                return False
+            with fenced(opened, name, job.plan.rollout_id) as client:
+                prepared = self.once(PREPARE, partial(self._prepare, client, objects))
+                self.is_begun = True
+                self.once(APPLY, partial(self._apply, client, stages, placement_before(prepared.detail)))
+                self.once(HEALTH, partial(self._health, client, objects))
+        return True
 
     def _prepare(self, client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
         """Check all there is to check, and keep what is there. Nothing of the stamp is written yet."""
@@ -91,7 +102,7 @@ class DirectVisit(Visit):
     def _look_again(self, client: SiteClient, had: Placement | None, live: Bodies) -> None:
         """A site that was away may have changed in ways that nobody expected: then a person looks first."""
         missed = self.job.ledger.catch_ups.get(self.site.name, self.job.stamp.name)
-        if missed is not None and missed.state in (CatchUpState.QUEUED, CatchUpState.RUNNING):
+        if missed is not None and missed.state in _WAITS:
             look_again(client, had, approved_by=missed.approved_by, live=live)
 
     def _apply(self, client: SiteClient, stages: Sequence[Sequence[KubeObject]], had: Placement | None) -> Detail:
@@ -112,6 +123,7 @@ class DirectVisit(Visit):
             self.place([*refs, *(had.inventory if had else ())])
             raise
         self.place(refs)
+        self.fresh = answers if len(stages) == 1 else ()
         return {"objects": len(refs), **detail}
 
     def _remember_left(self, refs: Sequence[ObjectRef], answers: Sequence[KubeObject], error: EdgeError) -> None:
@@ -129,5 +141,5 @@ class DirectVisit(Visit):
         return prune(client, self.job.stamp.name, had.inventory, refs, gone=gone)
 
     def _health(self, client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
-        detail = await_health(client, objects, self.left_s)
+        detail = await_health(client, self.fresh or objects, self.left_s)
         return {**detail, **self.check(client, [ref_of(obj) for obj in objects])}

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +74,18 @@ class Answer(NamedTuple):
     date: str = ""
 
 
+class Heard:
+    """The server's own time in its latest answer that said it, and ours when that came."""
+
+    def __init__(self) -> None:
+        self.latest: tuple[str, datetime] | None = None
+
+    def note(self, date: str) -> None:
+        """An answer came, with this `Date`. Both times change together, so that threads never see a mixture."""
+        if date:
+            self.latest = (date, datetime.now(UTC))
+
+
 class Page(NamedTuple):
     """An answer as it came, whatever its status."""
 
@@ -94,6 +107,7 @@ class Transport:
             self._headers["Authorization"] = f"Bearer {access.token.get_secret_value()}"
         self._write_headers: tuple[Header, ...] = ()
         self._before: Callable[[str], None] | None = None
+        self.heard = Heard()
         self._api = ApiClient(Configuration(host=self._server, proxy="", no_proxy="*", retries=False))
         self._api.rest_client.pool_manager = _pool(access)
 
@@ -135,6 +149,7 @@ class Transport:
             self._before(call.method)
         try:
             response = self._open(call, self._timeouts.read_s)
+            self.heard.note(response.headers.get("Date", ""))
             body = self._whole(response, where)
         except _FAULTS as theirs:
             raise kube_errors.from_exception(theirs, where) from theirs

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -110,6 +110,17 @@ class SiteClient:
         """What the API server takes for the time, to the second; None when it does not say."""
         return moment(self._transport.send(Call("GET", "/version", about="version")).date)
 
+    def clock_off(self) -> timedelta | None:
+        """How far the API server's clock is ahead of ours, to the second, by its latest answer that says the time.
+
+        Asks only when there was none yet; None when it does not say.
+        """
+        if self._transport.heard.latest is None:
+            self.version()
+        latest = self._transport.heard.latest
+        theirs = moment(latest[0]) if latest else None
+        return theirs - latest[1] if latest and theirs else None
+
     def discovery(self, *, refresh: bool = False) -> Discovery:
         """What this site serves; fetched once unless `refresh`."""
         return self._discovery.own(refresh=refresh)
@@ -161,15 +172,6 @@ class SiteClient:
     def get(self, ref: ObjectRef) -> dict[str, Any]:
         """The object. NotFound when it is absent or its kind is not served."""
         return self._get(ref, self._transport.send)
-
-    def read(self, ref: ObjectRef) -> tuple[dict[str, Any], datetime | None]:
-        """As `get`, with what the API server takes for the time, to the second (None when it does not say)."""
-
-        def fetch(resource: Resource) -> Answer:
-            return self._transport.send(Call("GET", _object_path(resource, ref), about=str(ref)))
-
-        found = self._on(ref.api_version, ref.kind, fetch)
-        return found.json, moment(found.date)
 
     def look(self, refs: Sequence[ObjectRef]) -> dict[ObjectRef, dict[str, Any]]:
         """Those of `refs` that are there. Many of one kind and namespace cost one list, others a request each."""

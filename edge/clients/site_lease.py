@@ -54,24 +54,28 @@ class SiteLease:
     def _take(self, holder: str) -> dict[str, Any]:
         for _ in range(_RACES):
             live = self._read()
+            # All runs go by one clock, the site's.
+            self._skew = self._plain.clock_off() or timedelta()
             wanted = fencing.taken_over(live, holder, self._now(), self._lasts_s)
             try:
-                return self._plain.create(wanted) if live is None else self._plain.replace(wanted)
-            except WriteConflict:
+                return self._create(wanted) if live is None else self._plain.replace(wanted)
+            except (WriteConflict, NotFound):
                 continue
-            except NotFound:
-                self._plain.apply(fencing.namespace_object())
         raise WriteConflict("Several runs want this site at once", site=self._plain.site or None)
 
-    def _read(self) -> dict[str, Any] | None:
-        """The lease; the site's clock is taken from the answer, so that all runs go by one clock."""
-        live: dict[str, Any] | None
+    def _create(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The site's first lease."""
         try:
-            live, now = self._plain.read(fencing.LEASE)
+            return self._plain.create(wanted)
         except NotFound:
-            live, now = None, self._plain.clock()
-        self._skew = now - datetime.now(UTC) if now else timedelta()
-        return live
+            self._plain.apply(fencing.namespace_object())
+            return self._plain.create(wanted)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            return self._plain.get(fencing.LEASE)
+        except NotFound:
+            return None
 
     def _now(self) -> datetime:
         return datetime.now(UTC) + self._skew
@@ -89,7 +93,8 @@ class SiteLease:
     def _installed(self, fence: Fence, user: dict[str, Any]) -> bool:
         """Whether older tokens are refused once the site has the policy."""
         policy, binding = fencing.policy_objects()
-        known = self._plain.look([ObjectRef.of(binding)])
+        # Where nobody has had a lease yet, nobody has put the policy there.
+        known = self._plain.look([ObjectRef.of(binding)]) if fence.token > 1 else {}
         for obj in (policy, binding):
             self._plain.apply(obj, force=True)
         for pause_s in _NEW_LEASE_S if known else _NEW_POLICY_S:
