@@ -11,10 +11,9 @@ import typer
 from edge.cli.context import has_server, open_ledger
 from edge.cli.output import BAD_OUTCOME, JsonFlag, counted, emit, speaks, table
 from edge.cli.runs import keep_prefect_quiet, start_on_pool
-from edge.cli.site import pairs
+from edge.cli.site_choice import OnlyLabels, OnlyRegion, OnlySites, OnlyTenant, chosen
 from edge.errors import OperationFailed
 from edge.model.drift import DriftOrder, DriftRule, Finding
-from edge.model.site import SiteSelector
 from edge.policy.drift_report import is_sentence
 from edge.policy.site import select_sites
 
@@ -66,10 +65,10 @@ def _since(one: Finding) -> str:
 @app.command("detect")
 @speaks
 def detect(
-    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be given several times.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's sites.")] = None,
-    region: Annotated[str | None, typer.Option(help="Only sites in this region.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only sites with KEY=VALUE.")] = None,
+    site: OnlySites = None,
+    tenant: OnlyTenant = None,
+    region: OnlyRegion = None,
+    label: OnlyLabels = None,
     stamp: Annotated[list[str] | None, typer.Option(help="Only this stamp; may be given several times.")] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A field's path, * for any text, such as .spec.*.")] = None,
     ignore_manager: Annotated[list[str] | None, typer.Option(help="A manager whose changes are ignored.")] = None,
@@ -81,7 +80,7 @@ def detect(
 
     With a server at PREFECT_API_URL the run is started on its work pool, else in this process.
     """
-    names = SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label"))
+    names = chosen(site, tenant, region, label)
     rules = [
         *(DriftRule(path=path) for path in ignore or ()),
         *(DriftRule(manager=who) for who in ignore_manager or ()),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,13 +14,13 @@ from edge.cli.context import open_ledger, policy_rules, secret_source, site_cred
 from edge.cli.output import BAD_OUTCOME, JsonFlag, counted, emit, progress, speaks, table
 from edge.cli.runs import keep_prefect_quiet
 from edge.cli.site import pairs
-from edge.cli.stamp_roll_out import read_strategy
+from edge.cli.site_choice import OnlyLabels, OnlyRegion, OnlySites, OnlyTenant, chosen
+from edge.cli.stamp_roll_out import DowngradeFlag, StrategyOption, read_strategy
+from edge.cli.stamp_shown import SetOption, StampArgument, object_rows
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.order import RolloutOrder
 from edge.model.plan import Action, SitePlan
 from edge.model.rollout import RolloutPlan
-from edge.model.site import SiteSelector
-from edge.policy.apply_order import phases
 from edge.policy.prediction import Prediction, predict
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class _Shown:
         return {
             **self.made.model_dump(mode="json"),
             "goes_on": self.goes_on,
-            "objects": _rows(self.objects),
+            "objects": object_rows(self.objects),
             "sites": [one.model_dump(mode="json") for one in self.sites],
             "totals": self.totals(),
             "prediction": self.prediction.model_dump(mode="json"),
@@ -73,14 +72,14 @@ class _Shown:
 
 @speaks
 def plan(
-    stamp: Annotated[str, typer.Argument(help="A folder, a stamp's name, an artifact, or name@version.")],
-    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be given several times.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's sites.")] = None,
-    region: Annotated[str | None, typer.Option(help="Only sites in this region.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only sites with KEY=VALUE.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")] = None,
-    strategy: Annotated[Path | None, typer.Option(help="YAML file with the strategy.")] = None,
-    downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Sites may get an older version.")] = False,
+    stamp: StampArgument,
+    site: OnlySites = None,
+    tenant: OnlyTenant = None,
+    region: OnlyRegion = None,
+    label: OnlyLabels = None,
+    set_: SetOption = None,
+    strategy: StrategyOption = None,
+    downgrade: DowngradeFlag = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no site: only what needs none.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Show the fields that would change.")] = False,
     as_json: JsonFlag = False,
@@ -92,7 +91,7 @@ def plan(
     """
     order = RolloutOrder(
         stamp=stamp,
-        sites=SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label")),
+        sites=chosen(site, tenant, region, label),
         parameters=pairs(set_ or [], "--set"),
         strategy=read_strategy(strategy),
         allow_downgrade=downgrade,
@@ -128,20 +127,6 @@ def _look(ledger: Ledger, order: RolloutOrder, *, offline: bool) -> _Shown:
     shown.goes_on, shown.is_offline = begun is not None, offline
     shown.objects = renderer.shown(cohort[0], order.parameters)
     return shown
-
-
-def _rows(objects: Sequence[KubeObject]) -> list[dict[str, Any]]:
-    """A row per object of the first site, with the number of the phase in which it is applied."""
-    return [
-        {
-            "phase": number,
-            "kind": obj["kind"],
-            "namespace": obj["metadata"].get("namespace", ""),
-            "name": obj["metadata"]["name"],
-        }
-        for number, phase in enumerate(phases(objects), start=1)
-        for obj in phase
-    ]
 
 
 def _waves(shown: _Shown) -> Table:

@@ -14,14 +14,12 @@ from edge.cli.context import policy_rules
 from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, speaks, table
 from edge.cli.runs import keep_prefect_quiet
 from edge.cli.site import pairs
-from edge.cli.stamp_shown import find_stamp
+from edge.cli.stamp_shown import SetOption, find_stamp
 from edge.model.rule import Violation
 from edge.model.stamp import Stamp
 from edge.policy.admission_policies import AdmissionAction, admission_policies
 from edge.policy.parameters import BUILT_IN, sample_parameters
 from edge.policy.rules import RuleBook, unwaived
-
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")]
 
 
 @speaks

@@ -15,16 +15,20 @@ from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, invalid, speaks
 from edge.cli.rollout import rollout_table
 from edge.cli.runs import keep_prefect_quiet, start_on_pool, watching
 from edge.cli.site import pairs
+from edge.cli.site_choice import OnlyLabels, OnlyRegion, OnlySites, OnlyTenant, chosen
+from edge.cli.stamp_shown import SetOption, StampArgument
 from edge.clients.files import read_text
 from edge.errors import OperationFailed
 from edge.model.order import RolloutOrder
 from edge.model.rollout import ENDED, Rollout, RolloutState, Strategy
-from edge.model.site import SiteSelector
 from edge.model.stamp import Stamp
 from edge.policy.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
+
+StrategyOption = Annotated[Path | None, typer.Option("--strategy", help="YAML file with the strategy.")]
+DowngradeFlag = Annotated[bool, typer.Option("--allow-downgrade", help="Sites may get an older version.")]
 
 DEPLOYMENT = "roll-out-stamp/default"
 FOREVER_S = 366 * 86400.0
@@ -43,14 +47,14 @@ def read_strategy(file: Path | None) -> Strategy:
 
 @speaks
 def roll_out(
-    stamp: Annotated[str, typer.Argument(help="A folder, a stamp's name, an artifact, or name@version.")],
-    site: Annotated[list[str] | None, typer.Option(help="Only this site; may be given several times.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's sites.")] = None,
-    region: Annotated[str | None, typer.Option(help="Only sites in this region.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only sites with KEY=VALUE.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="A parameter, KEY=VALUE.")] = None,
-    strategy: Annotated[Path | None, typer.Option(help="YAML file with the strategy.")] = None,
-    downgrade: Annotated[bool, typer.Option("--allow-downgrade", help="Sites may get an older version.")] = False,
+    stamp: StampArgument,
+    site: OnlySites = None,
+    tenant: OnlyTenant = None,
+    region: OnlyRegion = None,
+    label: OnlyLabels = None,
+    set_: SetOption = None,
+    strategy: StrategyOption = None,
+    downgrade: DowngradeFlag = False,
     here: Annotated[bool, typer.Option("--here", help="Run in this process instead of on a worker.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -61,7 +65,7 @@ def roll_out(
     """
     order = RolloutOrder(
         stamp=stamp,
-        sites=SiteSelector(names=tuple(site or ()), tenant=tenant, region=region, labels=pairs(label or [], "--label")),
+        sites=chosen(site, tenant, region, label),
         parameters=pairs(set_ or [], "--set"),
         strategy=read_strategy(strategy),
         allow_downgrade=downgrade,
