@@ -210,6 +210,8 @@ def free(job: LeaveJob, device: Device, site: Site | None) -> Detail:
     """Site and device belong to nobody; what happened there stays on record."""
     if site is not None and not job.ledger.devices.list(site=site.name, states=_LIVING):
         job.ledger.sites.update(site.name, state=SiteState.DECOMMISSIONED, arc_id=None)
+        for placed in job.ledger.placements.of_site(site.name):  # the wipe took their objects away
+            job.ledger.placements.drop(site.name, placed.stamp)
     released = job.ledger.devices.release(
         device.device_id, state=DeviceState.DECOMMISSIONED, reason=_why(job, device), ends=device.generation
     )

@@ -33,6 +33,9 @@ def keep_prefect_quiet() -> None:
     """The ledger and a bar say how it goes. Prefect reads this when it is imported, which comes later."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault(
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"
+    )  # on a busy machine 20 are not enough
     for name in ("EventsWorker", "azure.identity"):  # what they warn of is in the error, or of no consequence
         logging.getLogger(name).setLevel(logging.ERROR)
 
