@@ -15,7 +15,7 @@ from edge.model.placement import Placement
 from edge.model.rollout import Delivery
 from edge.model.site import Site
 from edge.model.step import Detail
-from edge.policy.rollout import not_taken_back
+from edge.policy.rollout import not_taken_back, untouched
 from tasks.fencing import fenced
 from tasks.rollout import RolloutJob
 from tasks.site_gitops import PulledVisit
@@ -23,6 +23,7 @@ from tasks.site_visit import PREPARE, done_step, placement_before
 from tasks.snapshot import restore_snapshot
 
 ROLL_BACK = "roll-back"
+_NOTHING: Detail = {"unchanged": True}
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="roll back {sites[0]}")
@@ -39,28 +40,25 @@ def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
     left: dict[str, list[str]] = {}
     try:
         with job.slot(site.name):
-            job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site, left))
-        outcome = Outcome(
-            subject=site.name,
-            status=Status.ROLLED_BACK,
-            cause=before.cause or _wave_failed(),
-            seconds=before.seconds + monotonic() - started,
-        )
+            done = job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site, left))
+        seconds = before.seconds + monotonic() - started
+        outcome = untouched(before) if done.detail == _NOTHING else _is_back(before, seconds)
     except EdgeError as error:
         outcome = not_taken_back(before, error, left)
     job.end(outcome)
     return outcome
 
 
-def _wave_failed() -> Cause:
-    return Cause(code="rolled-back", message="Its wave broke the failure budget")
+def _is_back(before: Outcome, seconds: float) -> Outcome:
+    cause = before.cause or Cause(code="rolled-back", message="Its wave broke the failure budget")
+    return Outcome(subject=before.subject, status=Status.ROLLED_BACK, cause=cause, seconds=seconds)
 
 
 def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:
     """Without a finished first step nothing was changed."""
     prepared = done_step(job, site.name, PREPARE)
     if prepared is None:
-        return {"unchanged": True}
+        return dict(_NOTHING)
     if job.plan.strategy.delivery is Delivery.GITOPS:
         done = PulledVisit(job, site).take_back()
     else:

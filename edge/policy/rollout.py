@@ -197,6 +197,12 @@ def not_taken_back(outcome: Outcome, error: EdgeError, left: Mapping[str, list[s
     return outcome.model_copy(update={"status": Status.FAILED, "cause": cause, "detail": detail})
 
 
+def untouched(outcome: Outcome) -> Outcome:
+    """The outcome of a failed site that was to be taken back, when it turns out that nothing was changed there."""
+    cause = outcome.cause and outcome.cause.model_copy(update={"reason": UNCHANGED})
+    return outcome.model_copy(update={"cause": cause})
+
+
 class Standing(NamedTuple):
     """How the waves before one went: how many sites failed, whether any has taken the stamp."""
 
