@@ -17,6 +17,7 @@ from edge.errors import InvalidInput
 from edge.model.arc import EgressCheck
 from edge.model.rule import Enforcement
 from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
+from edge.policy.precache import RUNNER_IMAGE
 
 PREFIX = "EDGE_"
 _SECRET = ("ledger_url", "gateway_tokens", "gateway_hmac_keys", "mqtt_password", "gitops_password")
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     """Whether a Job on the cluster looks for its way out to Azure before it is connected."""
     arc_diagnostics_image: str = DIAGNOSTICS_IMAGE
     """Image of that Job: a shell with `nslookup` and `nc`."""
+    precache_image: str = RUNNER_IMAGE
+    """Image with a static busybox at `/bin/busybox`, with which sites pull images ahead of a window."""
     gitops_url: str | None = None
     """Repository (`oci://host/path`) to which revisions are published for sites that pull. None: nothing is."""
     gitops_ca_file: Path | None = None

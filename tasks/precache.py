@@ -39,6 +39,8 @@ def precache_objects(
     count, nodes, left_out = 0, 0, list[str]()
     for namespace, mine in places.items():
         images, secrets = images_of(mine), pull_secrets_of(mine)
+        if not images:
+            continue
         if secrets and not _is_there(client, namespace):
             left_out += images
             continue

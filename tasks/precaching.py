@@ -7,8 +7,10 @@ from prefect.cache_policies import NO_CACHE
 
 from edge.errors import EdgeError
 from edge.model.site import Site
+from edge.settings import Settings
 from tasks.precache import precache_objects
 from tasks.rollout import RolloutJob
+from tasks.site_lock import is_locked
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="pull images at {sites[0]}")
@@ -21,7 +23,9 @@ def _is_pulled(job: RolloutJob, site: Site) -> bool:
     try:
         objects = job.renderer.shown(site, job.plan.parameters)
         with job.slot(site.name), job.credentials.client(site.name) as client:
-            precache_objects(client, objects)
+            if is_locked(job, client, site.name):
+                return False
+            precache_objects(client, objects, runner=Settings().precache_image)
     except EdgeError as error:
         get_run_logger().warning("Images are not all at %s ahead of time: %s", site.name, error)
         return False

@@ -16,7 +16,7 @@ from tasks.fencing import fenced
 from tasks.gitops import await_revision, point, remember, take_back
 from tasks.gitops_ways import SiteWay, Way
 from tasks.preflight import check_rules
-from tasks.site_visit import PREPARE, Visit, done_step
+from tasks.site_visit import PREPARE, Visit, earlier_step
 
 POINT, REPORTED = "point", "reported"
 
@@ -24,9 +24,12 @@ POINT, REPORTED = "point", "reported"
 class PulledVisit(Visit):
     """The site pulls the objects."""
 
-    def bring(self) -> None:
-        """The steps in their order."""
+    def bring(self) -> bool:
+        """The steps in their order. False: the site is locked."""
         with self._way() as (way, client):
+            # Azure is told of a site that nobody can reach, so its own lock is asked only where the site is.
+            if client is not None and self.site.arc_id is None and self.is_locked(client):
+                return False
             checked = self._check_rules()
             wish = self._wish()
             had = self.before(self.had())
@@ -35,18 +38,16 @@ class PulledVisit(Visit):
             told = self.once(POINT, partial(point, way, wish))
             self.is_begun = True
             self.once(REPORTED, partial(self._await, way, client, wish, told.detail))
+        return True
 
-    def take_back(self) -> Detail:
-        """Have the site pull what it had before."""
-        known = done_step(self.job, self.site.name, PREPARE)
-        if known is None:
-            return {"unchanged": True}
-        if known.detail.get("had") and not known.detail.get("before"):
+    def take_back(self, known: Detail) -> Detail:
+        """Have the site pull what it had before; `known` is what the first step put on record."""
+        if known.get("had") and not known.get("before"):
             what = "The platform itself had applied the version before, which Flux cannot go back to"
             remedy = "Roll the version before out with `delivery: direct`, once Flux's objects for it are gone"
             raise OperationFailed(what, remedy=remedy, site=self.site.name)
         with self._way() as (way, _):
-            return take_back(way, self._wish(), known.detail, self.job.plan.strategy.site_deadline_s)
+            return take_back(way, self._wish(), known, self.job.plan.strategy.site_deadline_s)
 
     def _check_rules(self) -> Detail:
         """The site applies by itself, so it cannot be asked beforehand; the rules hold all the same."""
@@ -58,7 +59,7 @@ class PulledVisit(Visit):
     def _remember(self, way: Way, wish: FluxWish) -> Detail:
         """What the site was asked for before this rollout; an earlier try may have told it the new revision already."""
         known = remember(way, wish)
-        earlier = self.earlier() if known["before"] else None
+        earlier = earlier_step(self.job, self.site.name, PREPARE) if known["before"] else None
         if earlier is None or FluxWish.model_validate_json(str(known["before"])).revision != wish.revision:
             return known
         return {"before": earlier.detail.get("before", "")}

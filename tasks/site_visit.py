@@ -17,6 +17,7 @@ from edge.model.step import Detail, StepRecord, StepState, earlier_work
 from edge.policy.rollout import UNCHANGED, offline_status
 from tasks.checks import await_checks, self_test
 from tasks.rollout import RolloutJob
+from tasks.site_lock import is_locked
 
 PREPARE = "prepare"
 """The first step. It changes nothing, and its detail says what the site had."""
@@ -44,6 +45,10 @@ class Visit:
         """Seconds until the site's deadline."""
         return self.job.plan.strategy.site_deadline_s - (monotonic() - self.started)
 
+    def is_locked(self, client: SiteClient) -> bool:
+        """Whether the site itself says "not now". One that was begun is finished whatever it says."""
+        return is_locked(self.job, client, self.site.name) and done_step(self.job, self.site.name, PREPARE) is None
+
     def had(self) -> Placement | None:
         """What the site has of this stamp."""
         return self.job.ledger.placements.get(self.site.name, self.job.stamp.name)
@@ -52,13 +57,8 @@ class Visit:
         """What it had before this rollout, when `has` is what it has: an earlier try may have brought a part."""
         if has is None or has.rollout_id != self.job.plan.rollout_id:
             return has
-        earlier = self.earlier()
+        earlier = earlier_step(self.job, self.site.name, PREPARE)
         return has if earlier is None else placement_before(earlier.detail)
-
-    def earlier(self) -> StepRecord | None:
-        """The first step as an earlier try did it, when this site is retried."""
-        records = self.job.ledger.steps.records(earlier_work(self.job.plan.rollout_id), self.site.name)
-        return next(filter(partial(_is_done, PREPARE), records), None)
 
     def succeeded(self) -> Outcome:
         """The site has the version."""
@@ -67,12 +67,24 @@ class Visit:
     def failed(self, error: EdgeError) -> Outcome:
         """How the site ended, and on record what that says about the version there."""
         status, cause = self._status(error), Cause.of(error)
-        if not self.is_begun and not cause.reason:
+        left: Detail = {word: objects for word, objects in self.left.items() if objects}
+        if not self.is_begun and self.is_half():
+            left = self._left_before()
+        elif not self.is_begun and not cause.reason:
             cause = cause.model_copy(update={"reason": UNCHANGED})
         if self.is_begun and status is Status.FAILED and not isinstance(error, _SAYS_NOTHING):
             self._remember_failure(error)
-        seconds, left = monotonic() - self.started, {word: objects for word, objects in self.left.items() if objects}
+        seconds = monotonic() - self.started
         return Outcome(subject=self.site.name, status=status, cause=cause, seconds=seconds, detail=left)
+
+    def is_half(self) -> bool:
+        """Whether an earlier try of this rollout has changed the site."""
+        has = self.had()
+        return has is not None and has.rollout_id == self.job.plan.rollout_id
+
+    def _left_before(self) -> Detail:
+        rows = self.job.ledger.rollouts.get(self.job.plan.rollout_id).sites
+        return next(row.detail for row in rows if row.site == self.site.name)
 
     def _status(self, error: EdgeError) -> Status:
         return Status.QUARANTINED if isinstance(error, Surprising) else offline_status(error, self.site.when_offline)
@@ -119,6 +131,13 @@ def done_step(job: RolloutJob, site: str, step: str) -> StepRecord | None:
     """A step of a site that is done; None when it is not."""
     is_it = partial(_is_done, step)
     return next(filter(is_it, job.ledger.steps.records(f"rollout:{job.plan.rollout_id}", site)), None)
+
+
+def earlier_step(job: RolloutJob, site: str, step: str) -> StepRecord | None:
+    """A step as an earlier try at the site did it, when the site was retried since."""
+    return next(
+        filter(partial(_is_done, step), job.ledger.steps.records(earlier_work(job.plan.rollout_id), site)), None
+    )
 
 
 def _is_done(step: str, record: StepRecord) -> bool:

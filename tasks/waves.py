@@ -126,6 +126,12 @@ class WavesJob:
                 self._begun.add(site)
         return begun
 
+    def let_go(self, site: str) -> None:
+        """Nothing was done at the site, and it may be begun again."""
+        self.ledger.rollouts.abandon(self.plan.rollout_id, [site])
+        with self._guard:
+            self._begun.discard(site)
+
     def end(self, outcome: Outcome) -> bool:
         """Put on record how a site did; False, and nothing is, when another run has taken over meanwhile."""
         return self.ledger.rollouts.end_site(self.plan.rollout_id, outcome, lease=self.lease, by=self.holder)
@@ -150,8 +156,10 @@ def _width(plan: RolloutPlan, wave: Wave, share: Share) -> int:
     return max(1, each + (share.part < over))
 
 
-def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outcome]) -> int:
+def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outcome | None]) -> int:
     """Inside a task: do the act on each of these sites that may begin; answers how many were worked on.
+
+    An act that answers None has found that the site must wait, and done nothing.
 
     How a site did is in the ledger. Sites that fail for a reason that may pass are tried again with the task, and only
     those. Raises Transient while there are such sites and tries left.
@@ -165,12 +173,15 @@ def work_through(job: WavesJob, sites: Sequence[str], act: Callable[[Site], Outc
     return len(ended)
 
 
-def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome], *, first_try: bool) -> Outcome | None:
+def _in_a_slot(job: WavesJob, name: str, act: Callable[[Site], Outcome | None], *, first_try: bool) -> Outcome | None:
     """None: the site may not begin. How it did is on record before the next one may begin."""
     with job.slot(name):
         if not (job.may_begin(name) and job.begin(name)):
             return None
         outcome = act(job.ledger.sites.get(name))
+        if outcome is None:
+            job.let_go(name)
+            return None
         if not (first_try and _may_pass(outcome)):
             job.end(outcome)
             if outcome.status is not Status.SUCCEEDED:
