@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from prefect.blocks.core import Block
 from pydantic import Field
 
-from edge.clients.arc import ArcClient, ArcPatience
+from edge.clients.arc import ArcClient
+from edge.clients.arc_connection import ArcConnection, ArcPatience
 from edge.clients.azure_identity import default_credential
 from edge.model.arc import ArcTarget, EgressCheck
 from edge.model.site import Site
 from edge.policy.arc_egress import DIAGNOSTICS_IMAGE
 from edge.settings import Settings
+
+Connection = TypeVar("Connection", bound=ArcConnection[Any])
 
 
 class ArcSubscription(Block):
@@ -76,8 +79,12 @@ class ArcSubscription(Block):
         )
 
     def client(self) -> ArcClient:
-        """A client for the subscription."""
+        """A client for the subscription's connected clusters."""
+        return self.connect(ArcClient)
+
+    def connect(self, kind: type[Connection]) -> Connection:
+        """A client of this kind for the subscription."""
         ca_file = str(self.ca_file) if self.ca_file else None
         credential = default_credential(ca_file)
         patience = ArcPatience(read_s=self.answer_s, operation_s=self.operation_s)
-        return ArcClient(self.endpoint, self.subscription_id, credential, ca_file=ca_file, patience=patience)
+        return kind(self.endpoint, self.subscription_id, credential, ca_file=ca_file, patience=patience)

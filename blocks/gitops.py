@@ -9,9 +9,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr
 
 from blocks.arc import ArcSubscription
-from edge.clients.arc import ArcPatience
 from edge.clients.arc_flux import ArcFlux
-from edge.clients.azure_identity import default_credential
 from edge.clients.flux_source import RevisionStore
 from edge.errors import InvalidInput
 from edge.settings import Settings
@@ -58,7 +56,4 @@ class GitopsSource(Block):
 
 def flux_client(subscription: ArcSubscription) -> ArcFlux:
     """A client for the Flux configurations of the subscription's clusters."""
-    ca_file = str(subscription.ca_file) if subscription.ca_file else None
-    patience = ArcPatience(read_s=subscription.answer_s, operation_s=subscription.operation_s)
-    credential = default_credential(ca_file)
-    return ArcFlux(subscription.endpoint, subscription.subscription_id, credential, ca_file=ca_file, patience=patience)
+    return subscription.connect(ArcFlux)

@@ -9,28 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from azure.core.credentials import TokenCredential
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.mgmt.hybridkubernetes import ConnectedKubernetesClient
 from azure.mgmt.hybridkubernetes import models as sdk
 
+from edge.clients.arc_connection import ArcConnection
 from edge.clients.arc_convert import found, wanted
 from edge.clients.arc_errors import translated
 from edge.clients.arc_polling import BoundedPolling, Progress, outcome
-from edge.clients.arc_retry import RequestRetries
 from edge.clients.http_date import moment
-from edge.clients.retry import RetryPolicy
 from edge.errors import NotFound, NotYet, OperationFailed, WriteConflict
 from edge.model.arc import ArcTarget, ClusterPlatform, ConnectedCluster, Endpoint
-from edge.model.base import Value
 from edge.policy.arc_agents import data_plane_of
 from edge.policy.arc_endpoints import endpoints_of
 
-_CONNECT_S = 10.0
-_READ_S = 60.0
 _BUSY_EVERY_S = 2.0
 _RESOURCES = "2021-04-01"
 _METADATA = "2022-09-01"
@@ -38,66 +32,11 @@ _GENERIC = ClusterPlatform()
 _UNKNOWN_RESOURCE = frozenset({"ResourceNotFound", "ResourceGroupNotFound"})
 
 
-class ArcPatience(Value):
-    """How long to wait, in seconds, for a connection, an answer and an operation; and how requests are retried."""
+class ArcClient(ArcConnection[ConnectedKubernetesClient]):
+    """The connected clusters of one subscription."""
 
-    connect_s: float = _CONNECT_S
-    read_s: float = _READ_S
-    operation_s: float = 1800.0
-    busy_s: float = 180.0
-    """How long a delete waits for another operation on the resource, such as the PUT whose answer was lost."""
-    retry: RetryPolicy = RetryPolicy()
-
-
-_PATIENT = ArcPatience()
-
-
-class ArcClient:
-    """The connected clusters of one subscription. Safe to share between threads; close it at the end.
-
-    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one. The credential is
-    closed with the client.
-    """
-
-    def __init__(
-        self,
-        endpoint: str,
-        subscription_id: str,
-        credential: TokenCredential,
-        ca_file: str | None = None,
-        patience: ArcPatience = _PATIENT,
-    ) -> None:
-        self.endpoint = endpoint.rstrip("/")
-        self.subscription_id = subscription_id
-        self._patience = patience
-        self._credential = credential
-        self._cloud: dict[str, Any] | None = None
-        self._sdk = ConnectedKubernetesClient(
-            credential,
-            subscription_id,
-            base_url=self.endpoint,
-            credential_scopes=[f"{self.endpoint}/.default"],
-            retry_policy=RequestRetries(patience.retry),
-            connection_verify=ca_file or True,
-            connection_timeout=patience.connect_s,
-            read_timeout=patience.read_s,
-            user_agent="edge-cluster-platform",
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close idle connections, the credential's too."""
-        self._sdk.close()
-        close = getattr(self._credential, "close", None)
-        if close is not None:
-            close()
+    _make = ConnectedKubernetesClient
+    _cloud: dict[str, Any] | None = None
 
     def get(self, target: ArcTarget) -> ConnectedCluster | None:
         """The connected cluster, or None when there is none (or not even its resource group)."""

@@ -3,71 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
-from azure.core.credentials import TokenCredential
 from azure.mgmt.kubernetesconfiguration.fluxconfigurations import (
     KubernetesConfigurationFluxConfigurationsMgmtClient as FluxSdk,
 )
 
-from edge.clients.arc import ArcPatience
+from edge.clients.arc_connection import ArcConnection
 from edge.clients.arc_errors import translated
 from edge.clients.arc_polling import BoundedPolling, outcome
-from edge.clients.arc_retry import RequestRetries
 from edge.errors import NotFound
 from edge.model.arc import ArcTarget
 
 _PROVIDER, _CLUSTERS = "Microsoft.Kubernetes", "connectedClusters"
-_PATIENT = ArcPatience()
 Properties = Mapping[str, Any]
 """The properties of a fluxConfiguration in Azure's own form."""
 
 
-class ArcFlux:
-    """The Flux configurations of one subscription's clusters. Safe to share between threads; close it at the end.
+class ArcFlux(ArcConnection[FluxSdk]):
+    """The Flux configurations of one subscription's clusters."""
 
-    `endpoint` is Resource Manager's address, `ca_file` a CA for it when it is not a public one. The credential is
-    closed with the client.
-    """
-
-    def __init__(
-        self,
-        endpoint: str,
-        subscription_id: str,
-        credential: TokenCredential,
-        ca_file: str | None = None,
-        patience: ArcPatience = _PATIENT,
-    ) -> None:
-        base = endpoint.rstrip("/")
-        self._credential = credential
-        self._patience = patience
-        self._sdk = FluxSdk(
-            credential,
-            subscription_id,
-            base_url=base,
-            credential_scopes=[f"{base}/.default"],
-            retry_policy=RequestRetries(patience.retry),
-            connection_verify=ca_file or True,
-            connection_timeout=patience.connect_s,
-            read_timeout=patience.read_s,
-            user_agent="edge-cluster-platform",
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close idle connections, the credential's too."""
-        self._sdk.close()
-        close = getattr(self._credential, "close", None)
-        if close is not None:
-            close()
+    _make = FluxSdk
 
     def get(self, target: ArcTarget, name: str) -> Properties | None:
         """The configuration's properties; None when there is none of this name."""

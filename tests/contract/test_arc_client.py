@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from edge.clients.arc import ArcClient, ArcPatience
+from edge.clients.arc import ArcClient
+from edge.clients.arc_connection import ArcPatience
 from edge.clients.arc_keys import new_key
 from edge.clients.azure_identity import default_credential
 from edge.clients.retry import RetryPolicy

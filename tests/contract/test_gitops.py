@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from blocks.arc import ArcSubscription
 from blocks.gitops import GitopsSource, flux_client
-from edge.clients.arc import ArcClient, ArcPatience
+from edge.clients.arc import ArcClient
+from edge.clients.arc_connection import ArcPatience
 from edge.clients.arc_flux import ArcFlux
 from edge.clients.arc_keys import new_key
 from edge.clients.azure_identity import default_credential
