@@ -19,7 +19,7 @@ from edge.policy.rollout import not_taken_back, untouched
 from tasks.fencing import fenced
 from tasks.rollout import RolloutJob
 from tasks.site_gitops import PulledVisit
-from tasks.site_visit import PREPARE, done_step, placement_before
+from tasks.site_visit import PREPARE, Visit, done_step, earlier_step, placement_before
 from tasks.snapshot import restore_snapshot
 
 ROLL_BACK = "roll-back"
@@ -55,12 +55,15 @@ def _is_back(before: Outcome, seconds: float) -> Outcome:
 
 
 def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:
-    """Without a finished first step nothing was changed."""
+    """Without a finished first step nothing was changed, unless by an earlier try."""
+    by_gitops = job.plan.strategy.delivery is Delivery.GITOPS
     prepared = done_step(job, site.name, PREPARE)
+    if prepared is None and (by_gitops or Visit(job, site).is_half()):
+        prepared = earlier_step(job, site.name, PREPARE)
     if prepared is None:
         return dict(_NOTHING)
-    if job.plan.strategy.delivery is Delivery.GITOPS:
-        done = PulledVisit(job, site).take_back()
+    if by_gitops:
+        done = PulledVisit(job, site).take_back(prepared.detail)
     else:
         done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")), left)
     _place_again(job, site.name, placement_before(prepared.detail))

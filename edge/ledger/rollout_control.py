@@ -145,7 +145,8 @@ def _to_retry(txn: Transaction, rollout_id: str) -> dict[str, int]:
 
 
 def _reset(txn: Transaction, rollout_id: str, retried: dict[str, int]) -> None:
-    blank: Changes = {"status": None, "cause": None, "detail": {}, "seconds": 0.0, "started_at": None, "ended_at": None}
+    # How a site was left stays on record until there is something newer.
+    blank: Changes = {"status": None, "cause": None, "seconds": 0.0, "started_at": None, "ended_at": None}
     rows = rollout_sites.c.rollout_id == rollout_id, rollout_sites.c.status.in_(_RETRIED)
     txn.connection.execute(update(rollout_sites).where(*rows).values(**blank))
     waves = rollout_waves.c.rollout_id == rollout_id, rollout_waves.c.wave.in_(sorted(set(retried.values())))

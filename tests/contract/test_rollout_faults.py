@@ -342,3 +342,23 @@ def test_a_waiver_counts_until_it_expires(world: RolloutWorld, tmp_path: Path, e
     why = unchanged(world, rollout, name, 0)
     assert (why.code, why.reason) == ("policy-violated", "image-source")
     assert "the waiver of ada expired on 2020-01-01" in why.message
+
+
+def test_a_retry_that_does_not_get_to_the_site_leaves_the_record_of_how_it_was_left(
+    world: RolloutWorld, tmp_path: Path
+) -> None:
+    name = "still-half"
+    with (
+        world.client(SITE) as client,
+        webhook(client, name, "{mode: reject}", "!request.dryRun && object.metadata.name == 'c-0003'"),
+    ):
+        first = world.roll_out(world.order(maps(tmp_path / "s", name), QUICK, [SITE]))
+    assert row(first).detail["applied"] == [str(ref) for ref in refs(name)[:4]]
+    world.ledger.placements.forgive(SITE, name, first.plan.digest)
+    retried = world.ledger.rollouts.control(first.plan.rollout_id, Control.RETRY_FAILED, by="ada")
+    assert row(retried).detail == row(first).detail
+    world.lab.fault(SITE, "wrong-clock", skew_s=1900.0)
+    again = world.go_on(first.plan.rollout_id)
+    world.lab.lift(SITE)
+    assert code(again) == ("site-unfit", "clock")
+    assert row(again).detail == row(first).detail
