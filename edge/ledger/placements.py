@@ -71,10 +71,6 @@ class Placements(Book):
         """The version failed on the site: it is not tried there again unless the site is named."""
         self._store.write(lambda txn: _fail(txn, failed))
 
-    def forgive(self, site: str, stamp: str, digest: str) -> bool:
-        """It may be tried there again; answers whether it had failed there."""
-        return self._store.write(lambda txn: _forgive(txn, site, stamp, digest))
-
     def failed(self, stamp: str, digest: str) -> frozenset[str]:
         """The sites on which this content failed."""
         wanted = select(failed_versions.c.site).where(

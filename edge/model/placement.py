@@ -98,10 +98,3 @@ class SiteHold(Value):
     until: AwareDatetime
     reason: str
     by: str = ""
-
-
-class Returned(Value):
-    """A site was heard of again after it was away."""
-
-    site: SiteName
-    at: AwareDatetime

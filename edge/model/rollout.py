@@ -351,10 +351,3 @@ class Rollout(Value):
     wake_at: AwareDatetime | None = None
     """When what it waits for may be over."""
     gates: tuple[Gate, ...] = ()
-
-
-class WaveVerdict(StrEnum):
-    """What the judge of a finished wave says."""
-
-    GO_ON = "go-on"
-    STOP = "stop"

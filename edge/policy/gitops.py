@@ -26,8 +26,6 @@ from edge.policy.yaml_text import plain_value
 SOURCE_API = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZE_API = "kustomize.toolkit.fluxcd.io/v1"
 WISH_LABEL = "edge-platform.io/gitops"
-FINAL_REASONS = frozenset({"BuildFailed", "HealthCheckFailed", "ReconciliationFailed"})
-"""Reasons of a Kustomization that are about the revision; the others are about the way to it."""
 
 _PREFIX = "edge_"
 _SAFE = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{2,252}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from edge.model.kube import KubeObject, ObjectRef
@@ -39,11 +39,6 @@ def why_kept(live: KubeObject, stamp: str) -> str:
     if live["kind"] in HOLDS_DATA and wish != "enabled":
         return f"data would go with it; the annotation {PRUNE}: enabled would allow that"
     return ""
-
-
-def covered(new: Sequence[ObjectRef], old: Sequence[ObjectRef]) -> tuple[ObjectRef, ...]:
-    """All objects that a change from the old version to the new one may touch: what a snapshot must cover."""
-    return (*dict.fromkeys(new), *left_over(old, new))
 
 
 def _identity(ref: ObjectRef) -> tuple[str, str, str, str]:

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from edge.errors import EdgeError, InvalidInput, NotYet, SiteSilent, SiteUnreachable
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import OnDeadline, RolloutPlan, RolloutState, Strategy, Wave, WaveSpec, WaveVerdict
+from edge.model.rollout import OnDeadline, RolloutPlan, RolloutState, Strategy, Wave, WaveSpec
 from edge.model.site import OfflinePolicy, Site
 from edge.model.stamp import Stamp
 from edge.policy.site import select_sites
@@ -167,11 +167,6 @@ def concurrency_of(plan: RolloutPlan, wave: Wave) -> int:
     return wave.concurrency or max(1, count_of(plan.strategy.concurrency, len(wave.sites)))
 
 
-def remaining(wave: Wave, outcomes: Mapping[str, Outcome]) -> Wave:
-    """The wave without the sites that have ended: what a restarted rollout still has to do."""
-    return wave.model_copy(update={"sites": tuple(site for site in wave.sites if not has_ended(outcomes.get(site)))})
-
-
 def has_ended(outcome: Outcome | None) -> bool:
     """Whether there is nothing left to do on a site. A held one was never begun: it may be yet."""
     return outcome is not None and outcome.status is not Status.HELD
@@ -217,21 +212,12 @@ class Standing(NamedTuple):
         return Standing(self.failed + len(wave.sites) - harmless, self.proven or good)
 
 
-def judge_wave(plan: RolloutPlan, wave: Wave, outcomes: Mapping[str, Outcome]) -> WaveVerdict:
-    """Go on after this wave, or stop? A site of the wave without an outcome counts as failed, and so does one that was
-    rolled back; one that was skipped is neither a failure nor a proof.
-    """
-    before = Standing()
-    for earlier in plan.waves[: wave.index]:
-        before = before.and_then(earlier, outcomes)
-    return WaveVerdict.STOP if why_stop(plan, wave, outcomes, before) else WaveVerdict.GO_ON
-
-
 def why_stop(plan: RolloutPlan, wave: Wave, outcomes: Mapping[str, Outcome], before: Standing) -> str:
     """Why the rollout stops after this wave, in a sentence; empty: it goes on.
 
-    It stops as `why_stop_early` says, when a site did not keep its deadline and the strategy says abort, or when there
-    is a failure and no site so far has taken the stamp.
+    A site of the wave without an outcome counts as failed, and so does one that was rolled back; one that was skipped
+    is neither a failure nor a proof. It stops as `why_stop_early` says, when a site did not keep its deadline and the
+    strategy says abort, or when there is a failure and no site so far has taken the stamp.
     """
     failed = [site for site in wave.sites if _failed(outcomes.get(site))]
     early = _why_broken(plan, wave, failed, outcomes, before)

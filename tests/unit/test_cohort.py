@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,19 +10,12 @@ from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import CatchUp
 from edge.model.rollout import CatchUpRule, Joiners, RolloutFacts, RolloutPlan, RolloutState, Strategy
 from edge.model.site import Site, SiteSelector, SiteState
-from edge.model.stamp import Component, Stamp
 from edge.policy.cohort import joiners, leavers, to_catch_up
 from edge.policy.next_act import HELD_BACK
-from edge.policy.rollout import FAILED_BEFORE, plan_rollout
+from edge.policy.rollout import FAILED_BEFORE
+from tests.unit import rollout_case
+from tests.unit.rollout_case import NOW, STAMP
 
-NOW = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
-STAMP = Stamp(
-    name="press",
-    version="1.0.0",
-    namespaces=("press",),
-    components=(Component(name="app", path="app"),),
-    digest="0" * 64,
-)
 NORTH = SiteSelector(region="north")
 
 
@@ -31,7 +24,7 @@ def north(*names: str) -> list[Site]:
 
 
 def plan_of(strategy: Strategy = Strategy(), selector: SiteSelector | None = NORTH) -> RolloutPlan:
-    return plan_rollout(STAMP, north("a", "b", "c", "d"), strategy, {}, 1).model_copy(update={"selector": selector})
+    return rollout_case.plan_of(strategy, north("a", "b", "c", "d")).model_copy(update={"selector": selector})
 
 
 FLEET = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, event, given, settings
@@ -33,23 +33,14 @@ from edge.model.rollout import (
     Window,
 )
 from edge.model.site import OfflinePolicy, Site, SiteSelector
-from edge.model.stamp import Component, Stamp
 from edge.policy.next_act import next_act
 from edge.policy.prediction import broken_at_most, wave_broken_at_most
-from edge.policy.rollout import concurrency_of, not_taken_back, offline_status, plan_rollout
+from edge.policy.rollout import concurrency_of, not_taken_back, offline_status
+from tests.unit.rollout_case import BAD, GOOD, NOW, plan_of
 
-START = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
-STAMP = Stamp(
-    name="press",
-    version="1.0.0",
-    namespaces=("press",),
-    components=(Component(name="app", path="app"),),
-    digest="0" * 64,
-)
 DEADLINE_S = 600
 OPENS_AT, OPEN_H = 2, 3
 NIGHT = Window(cron=f"0 {OPENS_AT} * * *", duration_s=OPEN_H * 3600)
-GOOD, BAD = Status.SUCCEEDED, Status.FAILED
 DONE_TO = (GOOD, BAD, Status.ROLLED_BACK)
 
 ZONES = st.sampled_from(["UTC", "Asia/Tokyo", "America/Phoenix"])
@@ -87,7 +78,7 @@ class World:
     """Carries out what the planner says, and remembers what it was told to do."""
 
     def __init__(self, plan: RolloutPlan, cohort: list[Site], chance: random.Random, trouble: float) -> None:
-        self.plan, self.chance, self.trouble, self.now = plan, chance, trouble, START
+        self.plan, self.chance, self.trouble, self.now = plan, chance, trouble, NOW
         self.sites = {site.name: site for site in cohort}
         self.outcomes: dict[str, Outcome] = {}
         self.ends: dict[str, datetime] = {}
@@ -101,7 +92,7 @@ class World:
         self.gone: set[str] = set()
         self.failed_here = {name for name in self.sites if chance.random() < trouble / 4}
         self.locked = {
-            name: START + timedelta(hours=chance.choice([-1, 2, 8, 60]))
+            name: NOW + timedelta(hours=chance.choice([-1, 2, 8, 60]))
             for name in self.sites
             if chance.random() < trouble / 2
         }
@@ -225,7 +216,7 @@ def made(cohort: list[Site], strategy: Strategy, seed: int, trouble: float) -> W
             site.model_copy(update={"when_offline": OfflinePolicy.NORMAL}) if site.name == "s1" else site
             for site in cohort
         ]
-    plan = plan_rollout(STAMP, cohort, strategy, {}, 1)
+    plan = plan_of(strategy, cohort)
     return World(plan, cohort, random.Random(seed), trouble)
 
 
@@ -315,7 +306,7 @@ def test_a_fleet_that_may_be_dark_and_is_ends_without_a_failure(
     cohort: list[Site], strategy: Strategy, seed: int
 ) -> None:
     dark = [site.model_copy(update={"when_offline": OfflinePolicy.EXPECTED}) for site in cohort]
-    world = World(plan_rollout(STAMP, dark, strategy, {}, 1), dark, random.Random(seed), 0.0)
+    world = World(plan_of(strategy, dark), dark, random.Random(seed), 0.0)
     world.outcome_of = lambda name: Outcome(  # type: ignore[method-assign]  # every site of this world is dark
         subject=name, status=Status.EXPECTED_OFFLINE, cause=Cause.of(SiteUnreachable("Dark"))
     )

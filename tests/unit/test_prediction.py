@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from edge.model.outcome import Status
-from edge.model.rollout import Approval, RolloutPlan, SiteProgress, Strategy, WaveSpec, Window
+from edge.model.rollout import Approval, RolloutPlan, SiteProgress, Strategy, WaveSpec
 from edge.model.site import Site
-from edge.model.stamp import Component, Stamp
 from edge.policy.prediction import predict
-from edge.policy.rollout import plan_rollout
+from tests.unit import rollout_case
+from tests.unit.rollout_case import NIGHT, NOW
 
-NOW = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
 HOUR = 3600.0
-STAMP = Stamp(
-    name="press",
-    version="1.0.0",
-    namespaces=("press",),
-    components=(Component(name="app", path="app"),),
-    digest="0" * 64,
-)
 
 
 def plan_of(count: int, zones: tuple[str, ...] = ("UTC",), **said: object) -> RolloutPlan:
     cohort = [Site(name=f"s{at:02}", time_zone=zones[at % len(zones)]) for at in range(count)]
-    return plan_rollout(STAMP, cohort, Strategy.model_validate(said), {}, 1)
+    return rollout_case.plan_of(Strategy.model_validate(said), cohort)
 
 
 def took(seconds: float, site: str = "other", status: Status = Status.SUCCEEDED) -> SiteProgress:
@@ -34,7 +24,6 @@ def took(seconds: float, site: str = "other", status: Status = Status.SUCCEEDED)
 
 
 TENS = [took(10)] * 20
-NIGHT = Window(cron="0 2 * * *", duration_s=HOUR)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edge.model.kube import ObjectRef
-from edge.policy.pruning import covered, left_over, why_kept
+from edge.policy.pruning import left_over, why_kept
 
 LABELS = {"app.kubernetes.io/managed-by": "edge-platform", "edge-platform.io/stamp": "shop"}
 OURS = {"manager": "edge-platform", "operation": "Apply", "fieldsV1": {"f:data": {"f:a": {}}}}
@@ -33,10 +33,6 @@ def test_only_what_the_new_version_has_not_is_left_over_last_applied_first() -> 
 def test_another_version_of_the_same_group_is_the_same_object() -> None:
     assert left_over([ref("CronJob", api_version="batch/v1beta1")], [ref("CronJob", api_version="batch/v1")]) == ()
     assert left_over([ref("Event", api_version="v1")], [ref("Event", api_version="events.k8s.io/v1")]) != ()
-
-
-def test_a_change_covers_the_new_objects_and_those_that_go() -> None:
-    assert covered([ref("Secret")], [ref("Secret"), ref("ConfigMap")]) == (ref("Secret"), ref("ConfigMap"))
 
 
 @pytest.mark.parametrize(

@@ -8,26 +8,18 @@ from hypothesis import strategies as st
 
 from edge.errors import EdgeError, Rejected, SiteSilent, SiteUnreachable
 from edge.model.outcome import Cause, Outcome, Status
-from edge.model.rollout import RolloutPlan, RolloutState, Strategy, WaveVerdict
+from edge.model.rollout import RolloutPlan, RolloutState, Strategy
 from edge.model.site import OfflinePolicy, Site
-from edge.model.stamp import Component, Stamp
-from edge.policy.rollout import finish_state, judge_wave, offline_status, plan_rollout, rollout_budget
+from edge.policy.rollout import Standing, finish_state, offline_status, rollout_budget, why_stop
+from tests.unit import rollout_case
+from tests.unit.rollout_case import AWAY, BACK, BAD, GOOD, HELD, SKIPPED
 
-STAMP = Stamp(
-    name="press",
-    version="1.0.0",
-    namespaces=("press",),
-    components=(Component(name="app", path="app"),),
-    digest="0" * 64,
-)
-GOOD, BAD, AWAY, HELD = Status.SUCCEEDED, Status.FAILED, Status.EXPECTED_OFFLINE, Status.HELD
-BACK, SKIPPED = Status.ROLLED_BACK, Status.SKIPPED
-GO_ON, STOP = WaveVerdict.GO_ON, WaveVerdict.STOP
+GO_ON, STOP = False, True
 
 
 def plan(count: int, strategy: Strategy, when_offline: OfflinePolicy = OfflinePolicy.NORMAL) -> RolloutPlan:
     cohort = [Site(name=f"s{number:03}", when_offline=when_offline) for number in range(count)]
-    return plan_rollout(STAMP, cohort, strategy, {}, 1)
+    return rollout_case.plan_of(strategy, cohort)
 
 
 def outcomes(statuses: list[Status], error: EdgeError | None = None) -> dict[str, Outcome]:
@@ -38,8 +30,13 @@ def outcomes(statuses: list[Status], error: EdgeError | None = None) -> dict[str
     }
 
 
-def verdicts(made: RolloutPlan, ended: dict[str, Outcome]) -> list[WaveVerdict]:
-    return [judge_wave(made, wave, ended) for wave in made.waves]
+def verdicts(made: RolloutPlan, ended: dict[str, Outcome]) -> list[bool]:
+    """Of each wave, whether the rollout stops after it."""
+    before, found = Standing(), []
+    for wave in made.waves:
+        found.append(bool(why_stop(made, wave, ended, before)))
+        before = before.and_then(wave, ended)
+    return found
 
 
 THREE_WAVES = Strategy(canary="1", waves=("3",), failure_budget="2")
@@ -82,7 +79,7 @@ THREE_WAVES = Strategy(canary="1", waves=("3",), failure_budget="2")
         "sites that were rolled back count as failed",
     ],
 )
-def test_a_rollout_stops_when_its_budget_is_broken(statuses: list[Status], expected: list[WaveVerdict]) -> None:
+def test_a_rollout_stops_when_its_budget_is_broken(statuses: list[Status], expected: list[bool]) -> None:
     assert verdicts(plan(8, THREE_WAVES), outcomes(statuses)) == expected
 
 
@@ -157,9 +154,9 @@ STATUSES = st.lists(st.sampled_from([GOOD, BAD, AWAY]), min_size=1, max_size=40)
 def roll(made: RolloutPlan, ended: dict[str, Outcome]) -> dict[str, Outcome]:
     """What a rollout sees: wave by wave until the judge says stop."""
     seen: dict[str, Outcome] = {}
-    for wave in made.waves:
+    for wave, stops in zip(made.waves, verdicts(made, ended), strict=True):
         seen.update({site: ended[site] for site in wave.sites})
-        if judge_wave(made, wave, seen) is STOP:
+        if stops:
             break
     held = {site: Outcome(subject=site, status=HELD) for site in ended if site not in seen}
     return {**seen, **held}
@@ -193,5 +190,5 @@ def test_every_rollout_ends_in_a_state_that_fits_its_sites(statuses: list[Status
 def test_one_more_success_never_stops_a_rollout(statuses: list[Status], strategy: Strategy) -> None:
     made = plan(len(statuses), strategy)
     better = [GOOD if status is BAD else status for status in statuses]
-    for wave, before in zip(made.waves, verdicts(made, outcomes(statuses)), strict=True):
-        assert judge_wave(made, wave, outcomes(better)) is GO_ON or before is STOP
+    for before, after in zip(verdicts(made, outcomes(statuses)), verdicts(made, outcomes(better)), strict=True):
+        assert before or not after

@@ -11,21 +11,12 @@ from hypothesis import strategies as st
 from edge.errors import InvalidInput
 from edge.model.firmware import Component as DeviceComponent
 from edge.model.firmware import UpdateOrder
-from edge.model.outcome import Outcome, Status
 from edge.model.rollout import Approval, Strategy, Wave, WaveSpec
 from edge.model.site import OfflinePolicy, Site, SiteSelector, SiteState
-from edge.model.stamp import Component, Stamp
 from edge.policy.firmware import plan_update
-from edge.policy.rollout import concurrency_of, count_of, cut_waves, plan_rollout, remaining, rollout_id
+from edge.policy.rollout import concurrency_of, count_of, cut_waves, plan_rollout, rollout_id
 from edge.policy.site import select_sites
-
-STAMP = Stamp(
-    name="press",
-    version="1.0.0",
-    namespaces=("press",),
-    components=(Component(name="app", path="app"),),
-    digest="0" * 64,
-)
+from tests.unit.rollout_case import STAMP
 
 
 def fleet(count: int, **fields: object) -> list[Site]:
@@ -239,13 +230,6 @@ def test_a_rollouts_id_changes_with_what_is_rolled_out() -> None:
         rollout_id(other, ["a", "b"], {"x": "1"}, 1),
     }
     assert len(ids) == 5
-
-
-def test_what_remains_is_what_has_not_ended() -> None:
-    wave = Wave(index=0, name="w", sites=("a", "b", "c", "d"), failure_budget=0)
-    statuses = {"a": Status.SUCCEEDED, "b": Status.FAILED, "c": Status.HELD}
-    outcomes = {site: Outcome(subject=site, status=status) for site, status in statuses.items()}
-    assert remaining(wave, outcomes).sites == ("c", "d")
 
 
 SITES = [
