@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from edge.errors import InvalidInput
 from edge.model.stamp import Stamp
-from edge.policy.apply_order import in_order
-from edge.policy.manifests import MAX_OBJECTS, Manifest, manifests_of
+from edge.policy.manifests import MAX_OBJECTS, Manifest
 from edge.policy.mergeable import mergeable
-from edge.policy.parameters import texts_of, values_for
+from edge.policy.parameters import texts_of
 from edge.policy.scope import Scopes, is_namespaced
 from edge.policy.substitute import Filler
 
@@ -35,23 +34,14 @@ class _Identity(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-def render(stamp: Stamp, parameters: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
-    """The stamp's objects with these parameters' values, in the order in which they are applied.
-
-    `parameters` holds what was given for the stamp and the built-in values of the site. Every object gets the
-    platform's labels and the stamp's version, and the form that merges well. Raises InvalidInput for a parameter that
-    is unknown, missing or does not fit, an object outside the stamp's namespaces, a cluster-wide kind that the stamp
-    does not name, and for two objects that are one. The answer is the caller's own: it may be changed.
-    """
-    return in_order(render_documents(stamp, manifests_of(stamp), values_for(stamp, parameters)))
-
-
 def render_documents(
     stamp: Stamp, documents: Sequence[Manifest], values: Mapping[str, str]
 ) -> tuple[dict[str, Any], ...]:
     """The objects of these manifests, one for each and in their order; whichever engine made the manifests.
 
-    `values` are those of `values_for`. Errors are those of `render`, but for the ones about parameters.
+    `values` are those of `values_for`. Every object gets the platform's labels and the stamp's version, and the form
+    that merges well. Raises InvalidInput for an object outside the stamp's namespaces, a cluster-wide kind that the
+    stamp does not name, and for two objects that are one. The answer is the caller's own: it may be changed.
     """
     if len(documents) > MAX_OBJECTS:
         what = f"A stamp may have at most {MAX_OBJECTS} objects"

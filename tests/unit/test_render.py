@@ -8,7 +8,8 @@ from edge.errors import InvalidInput
 from edge.model.stamp import Component, Parameter, ParameterType, Stamp
 from edge.policy.apply_order import phases
 from edge.policy.manifests import Manifest
-from edge.policy.render import render, render_documents
+from edge.policy.render import render_documents
+from tests.unit.rendered import render
 
 
 def stamp(*manifests: str, cluster_kinds: tuple[str, ...] = (), **parameters: Parameter) -> Stamp:

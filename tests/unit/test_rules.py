@@ -15,9 +15,9 @@ from edge.clients.rule_files import baseline_rules, read_rule_texts
 from edge.errors import InvalidInput
 from edge.model.rule import Rule, Waiver
 from edge.policy.parameters import sample_parameters
-from edge.policy.render import render
 from edge.policy.rules import RuleBook, parse_rules, unwaived
 from edge.policy.stamp import parse_stamp
+from tests.unit.rendered import render
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHIPPED = Path(__file__).parents[2] / "stamps" / "factory-line"
