@@ -9,11 +9,17 @@ from prefect.client.schemas.objects import State
 
 from edge.model.order import Blocks
 from flows.carrying_out import MAX_THREADS, carry_out
+from tasks.cancelling import pause_rollout
 from tasks.rollout import open_begun
 from tasks.runner import threads
 
 
-@flow(name="resume-rollout", task_runner=threads(MAX_THREADS), persist_result=False)
+@flow(
+    name="resume-rollout",
+    task_runner=threads(MAX_THREADS),
+    persist_result=False,
+    on_cancellation=[pause_rollout],
+)
 def resume_rollout(
     rollout: str,
     patience_s: float = 120.0,

@@ -11,11 +11,17 @@ from edge.model.order import Blocks, RolloutOrder
 from edge.model.rollout import Strategy
 from edge.model.site import SiteSelector
 from flows.carrying_out import MAX_THREADS, carry_out
+from tasks.cancelling import pause_rollout
 from tasks.rollout import open_rollout
 from tasks.runner import threads
 
 
-@flow(name="roll-out-stamp", task_runner=threads(MAX_THREADS), persist_result=False)
+@flow(
+    name="roll-out-stamp",
+    task_runner=threads(MAX_THREADS),
+    persist_result=False,
+    on_cancellation=[pause_rollout],
+)
 def roll_out_stamp(
     stamp: str,
     sites: SiteSelector = SiteSelector(),

@@ -12,7 +12,7 @@ from typing import Final
 from edge.errors import EdgeError
 from edge.ledger import Ledger
 from edge.model.placement import Awaited
-from edge.policy.event import Arrival
+from edge.policy.event import Arrival, EventType
 
 log = logging.getLogger("edge.gateway.returns")
 
@@ -36,7 +36,7 @@ class Returns:
         Only signs of life count that are younger than the absence. A ledger that cannot be asked is no error here: the
         events are stored, and whoever looks after the queue by schedule finds the site.
         """
-        contacts = {arrival.device_id: arrival.event.time for arrival in arrivals if arrival.is_contact}
+        contacts = {arrival.device_id: arrival.event.time for arrival in arrivals if _is_sign_of_life(arrival)}
         if not contacts:
             return ()
         try:
@@ -60,3 +60,8 @@ class Returns:
         with self._guard:
             self._awaited = {device: one for device, one in self._awaited.items() if one.site != site}
         return self._ledger.catch_ups.returned(site, at) > 0
+
+
+def _is_sign_of_life(arrival: Arrival) -> bool:
+    """A device that says goodbye was there, and is not any more."""
+    return arrival.is_contact and arrival.type is not EventType.DEVICE_DISCONNECTED
