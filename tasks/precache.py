@@ -22,16 +22,17 @@ from edge.policy.precache import (
 
 WITHIN_S = 1800.0
 """How long pulling may take, in seconds: a gigabyte over a thin link takes half an hour."""
-_USUAL = Pulling()
 
 
 def precache_objects(
     client: SiteClient, objects: Iterable[KubeObject], within_s: float = WITHIN_S, *, runner: str = RUNNER_IMAGE
 ) -> Detail:
-    """Pull the images that these rendered objects name, in their own namespaces where those exist already.
+    """Pull the images that these rendered objects name to every node that a DaemonSet reaches, and leave nothing
+    behind but the images.
 
-    A Secret to pull with is only there then: at a first installation, images that need one are pulled by the
-    rollout itself. As `precache_images` otherwise.
+    Images that need a Secret are pulled in its own namespace, where that exists already: at a first installation they
+    are pulled by the rollout itself. Raises NotYet after `within_s` seconds, naming the images that some node has
+    trouble with.
     """
     places: dict[str, list[KubeObject]] = {}
     for obj in objects:
@@ -48,16 +49,6 @@ def precache_objects(
         nodes = max(nodes, _pull(client, images, within_s, pulling))
         count += len(images)
     return {"images": count, "nodes": nodes, "left_out": left_out}
-
-
-def precache_images(
-    client: SiteClient, images: Sequence[str], within_s: float = WITHIN_S, pulling: Pulling = _USUAL
-) -> Detail:
-    """Pull these images to every node that a DaemonSet reaches, and leave nothing behind but the images.
-
-    Raises NotYet after `within_s` seconds, naming the images that some node has trouble with.
-    """
-    return {"images": len(images), "nodes": _pull(client, images, within_s, pulling) if images else 0}
 
 
 def _pull(client: SiteClient, images: Sequence[str], within_s: float, pulling: Pulling) -> int:

@@ -121,8 +121,6 @@ def _fail(txn: Transaction, failed: FailedVersion) -> None:
     txn.audit("placement.failed", f"{failed.site}/{failed.stamp}", said)
 
 
-def _forgive(txn: Transaction, site: str, stamp: str, digest: str) -> bool:
-    had = bool(txn.connection.execute(_FORGIVE, {"a": site, "b": stamp, "c": digest}).rowcount)
-    if had:
+def _forgive(txn: Transaction, site: str, stamp: str, digest: str) -> None:
+    if txn.connection.execute(_FORGIVE, {"a": site, "b": stamp, "c": digest}).rowcount:
         txn.audit("placement.forgiven", f"{site}/{stamp}", {"digest": digest})
-    return had

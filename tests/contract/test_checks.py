@@ -18,7 +18,7 @@ from edge.model.kube import ObjectRef
 from edge.policy.health import health_of
 from edge.policy.precache import Pulling, precache_object
 from tasks.checks import await_checks, run_checks, self_test
-from tasks.precache import precache_images, precache_objects
+from tasks.precache import precache_objects
 
 _NOTE = "lab.edge-platform.io/"
 
@@ -174,7 +174,7 @@ def test_images_are_pulled_to_every_node_and_nothing_is_left_behind(client: Site
         client.get(ObjectRef.of(precache_object(["web:2"], Pulling())))
 
 
-def test_an_image_that_cannot_be_pulled_is_named(client: SiteClient) -> None:
+def test_an_image_that_cannot_be_pulled_is_named(client: SiteClient, place: str) -> None:
     with pytest.raises(NotYet) as late:
-        precache_images(client, ["web:1", "web:missing"], 0.9)
+        precache_objects(client, [workload(place, name, f"web:{name}") for name in ("1", "missing")], 0.9)
     assert "web:missing (ImagePullBackOff)" in late.value.where["images"]
