@@ -45,7 +45,7 @@ def await_checks(
         left = deadline - time.monotonic()
         if left <= 0:
             raise trouble or NotYet(
-                f"After {within_s:g} s checks do not hold", site=client.site or None, checks=failing(results)
+                f"After {round(within_s, 1):g} s checks do not hold", site=client.site or None, checks=failing(results)
             )
         time.sleep(min(every_s, left))
 

@@ -19,11 +19,11 @@ app = typer.Typer(
 
 for _name, _topic, _help in (
     ("lab", lab.app, "A pretend fleet that speaks the real protocols."),
-    ("site", site.app, "Sites: import, list, show."),
+    ("site", site.app, "Sites: import, list, show, hold, expiring."),
     ("device", device.app, "Devices: list, show."),
     ("trust", trust.app, "Whom the platform believes: show, allow, vouchers, revocation."),
-    ("stamp", stamp.app, "Stamps: validate, plan, roll out."),
-    ("rollout", rollout.app, "Rollouts: list, status."),
+    ("stamp", stamp.app, "Stamps: new, validate, render, diff, plan, policies, package, roll out."),
+    ("rollout", rollout.app, "Rollouts: list, status, report, and a person's word to them."),
     ("catch-up", catch_up.app, "Sites that were away: what they missed, and approvals."),
     ("drift", drift.app, "Drift: detect, list."),
     ("audit", audit.app, "The audit trail: verify."),

@@ -12,11 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from edge.cli.context import open_ledger
-from edge.cli.output import BAD_OUTCOME, JsonFlag, emit, plain, speaks, table
+from edge.cli.output import BAD_OUTCOME, JsonFlag, counted, emit, plain, speaks, table
 from edge.cli.rollout_control import approve, cancel, pause, reject, resume, retry
 from edge.cli.rollout_report import report
 from edge.model.outcome import Status
-from edge.model.rollout import Gate, Rollout, RolloutState, Wave, WaveTimes
+from edge.model.rollout import ENDED, Gate, Rollout, RolloutState, Wave, WaveTimes
+from edge.model.step import StepTiming
 
 app = typer.Typer(help="Rollouts.")
 for word in (report, pause, resume, cancel, retry, approve, reject):
@@ -33,16 +34,16 @@ def list_rollouts(limit: Limit = 20, as_json: JsonFlag = False) -> None:
     """Show the latest rollouts and how their sites did."""
     with open_ledger() as ledger:
         found = [(rollout, ledger.rollouts.tally(rollout.plan.rollout_id)) for rollout in ledger.rollouts.list(limit)]
-    columns = ("rollout", "stamp", "version", "state", "started", "ended", "sites")
+    columns = ("rollout", "stamp", "version", "state", "started (UTC)", "ended (UTC)", "sites")
     data = [_summary(rollout, tally) for rollout, tally in found]
-    rows = [[*list(line.values())[:-1], _counts(tally)] for line, (_, tally) in zip(data, found, strict=True)]
-    emit(data, table(f"{len(found)} rollouts", columns, rows), as_json=as_json)
+    rows = [(*_short(rollout), _counts(tally)) for rollout, tally in found]
+    emit(data, table(counted(len(found), "rollout"), columns, rows), as_json=as_json)
 
 
 @app.command()
 @speaks
 def status(rollout: RolloutIdArg, steps: Steps = False, as_json: JsonFlag = False) -> None:
-    """Show what a rollout waits for, its waves, approvals and sites. Exit code 1 when it failed or was stopped."""
+    """Show what a rollout waits for, its waves, approvals and sites. Exit code 1 when it ended otherwise than well."""
     with open_ledger() as ledger:
         found = ledger.rollouts.get(rollout)
         tally = ledger.rollouts.tally(rollout)
@@ -57,8 +58,8 @@ def status(rollout: RolloutIdArg, steps: Steps = False, as_json: JsonFlag = Fals
     emit(data, Group(*_above(found, times), rollout_table(found, tally)), as_json=as_json)
     if steps and not as_json:
         columns = ("step", "done", "failed", "open", "median s", "p95 s", "longest s")
-        emit(None, table("Steps", columns, [list(timing.model_dump().values()) for timing in timings]), as_json=False)
-    if found.state in (RolloutState.FAILED, RolloutState.STOPPED):
+        emit(None, table("Steps", columns, [_timing_row(timing) for timing in timings]), as_json=False)
+    if found.state in ENDED and found.state is not RolloutState.SUCCEEDED:
         raise typer.Exit(BAD_OUTCOME)
 
 
@@ -72,6 +73,23 @@ def _summary(rollout: Rollout, tally: Mapping[Status | None, int]) -> dict[str, 
         "ended_at": rollout.ended_at.isoformat(timespec="seconds") if rollout.ended_at else None,
         "sites": {word or "open": count for word, count in tally.items()},
     }
+
+
+def _short(rollout: Rollout) -> tuple[object, ...]:
+    plan = rollout.plan
+    return (
+        plan.rollout_id,
+        plan.stamp,
+        plan.version,
+        rollout.state,
+        _time(rollout.started_at),
+        _time(rollout.ended_at),
+    )
+
+
+def _timing_row(timing: StepTiming) -> tuple[object, ...]:
+    seconds = (timing.median_s, timing.p95_s, timing.longest_s)
+    return (timing.step, timing.done, timing.failed, timing.open, *("" if s is None else f"{s:.2f}" for s in seconds))
 
 
 def _plain(gates: Sequence[Gate]) -> list[dict[str, object]]:
