@@ -158,7 +158,7 @@ class RunningPlatform:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """The whole platform with nine sites in fair weather. Each test takes sites of its own.
+    """The whole platform with twelve sites in fair weather. Each test takes sites of its own.
 
     On a busy machine Prefect's SQLite server may drop an event or a run that it has no lock for: what the platform does
     then, it does here within seconds, so that a test need not wait for minutes.
@@ -166,6 +166,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
     home = tmp_path_factory.mktemp("platform")
     running = LocalPlatform(home)
     try:
-        yield RunningPlatform(home, running.start(sites=9, scenario=None, settings=SOON_AGAIN))
+        yield RunningPlatform(home, running.start(sites=12, scenario=None, settings=SOON_AGAIN))
     finally:
         running.stop()

@@ -137,9 +137,12 @@ class Strategy(Value):
     """
 
     canary: CountOrPercent = "1"
-    waves: tuple[Annotated[WaveSpec, BeforeValidator(_as_wave)], ...] = (WaveSpec(size="25%"), WaveSpec(size="100%"))
+    waves: tuple[Annotated[WaveSpec, BeforeValidator(_as_wave, json_schema_input_type=WaveSpec | str)], ...] = (
+        WaveSpec(size="25%"),
+        WaveSpec(size="100%"),
+    )
     failure_budget: CountOrPercent = "0"
-    concurrency: Annotated[CountOrPercent, BeforeValidator(_as_count)] = "32"
+    concurrency: Annotated[CountOrPercent, BeforeValidator(_as_count, json_schema_input_type=str | int)] = "32"
     site_deadline_s: float = Field(default=300.0, gt=0, le=86400)
     on_deadline: OnDeadline = OnDeadline.CONTINUE
     on_broken_budget: OnBrokenBudget = OnBrokenBudget.STOP
