@@ -32,6 +32,7 @@ def roll_out_stamp(
     ledger: str = "default",
     credentials: str = "default",
     secrets: str = "default",
+    by: str = "",
 ) -> State[Any]:
     """Put a stamp on a cohort of sites, in waves.
 
@@ -49,10 +50,16 @@ def roll_out_stamp(
         ledger: Name of the ledger block.
         credentials: Name of the site credentials block.
         secrets: Name of the secret source block.
+        by: Who asks for it, for the audit trail.
     """
     blocks = Blocks(ledger=ledger, credentials=credentials, secrets=secrets)
     order = RolloutOrder(
-        stamp=stamp, sites=sites, parameters=parameters or {}, strategy=strategy, allow_downgrade=allow_downgrade
+        stamp=stamp,
+        sites=sites,
+        parameters=parameters or {},
+        strategy=strategy,
+        allow_downgrade=allow_downgrade,
+        by=by,
     )
     with open_rollout(order, blocks) as job:
         return carry_out(job, patience_s=patience_s, blocks=blocks)

@@ -101,7 +101,7 @@ def open_rollout(order: RolloutOrder, blocks: Blocks) -> Iterator[RolloutJob]:
         check_values(job.renderer, cohort, order)
         ledger.stamps.record(stamp)
         with job:
-            ledger.rollouts.start(plan)
+            ledger.rollouts.start(plan, by=order.by)
             yield job
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,7 @@ def roll_out(
         parameters=pairs(set_ or [], "--set"),
         strategy=read_strategy(strategy),
         allow_downgrade=downgrade,
+        by=getpass.getuser(),
     )
     keep_prefect_quiet()
     start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT, wait=True)

@@ -41,12 +41,13 @@ _END = update(rollout_sites).where(*_SITE).values({name: bindparam(f"new_{name}"
 class Rollouts(Book):
     """Everything that was rolled out, and what is under way."""
 
-    def start(self, plan: RolloutPlan) -> Rollout:
+    def start(self, plan: RolloutPlan, *, by: str = "") -> Rollout:
         """Freeze the plan and begin. The same plan again answers the rollout as it stands, with its progress.
 
+        `by` is who asked for it, for the audit trail; empty: the platform itself.
         Raises LedgerMismatch when another plan has this id.
         """
-        self._store.write(partial(_start, plan))
+        self._store.write(partial(_start, plan, by))
         return self.get(plan.rollout_id)
 
     def unfinished(self, stamp: str, version: str, digest: str, sites: Iterable[str]) -> Rollout | None:
@@ -191,17 +192,17 @@ def _cohort(sites: Iterable[str]) -> str:
     return sha256("\n".join(sorted(sites)).encode()).hexdigest()
 
 
-def _start(plan: RolloutPlan, txn: Transaction) -> None:
+def _start(plan: RolloutPlan, by: str, txn: Transaction) -> None:
     try:
         row = rollout_row(txn.connection, plan.rollout_id)
     except NotFound:
-        _add(plan, txn)
+        _add(plan, by, txn)
         return
     if RolloutPlan.model_validate(row["plan"]) != plan:
         raise LedgerMismatch("Another plan has this rollout's id", rollout=plan.rollout_id)
 
 
-def _add(plan: RolloutPlan, txn: Transaction) -> None:
+def _add(plan: RolloutPlan, by: str, txn: Transaction) -> None:
     places = [(wave.index, place, site) for wave in plan.waves for place, site in enumerate(wave.sites)]
     row = {
         "rollout_id": plan.rollout_id,
@@ -219,7 +220,7 @@ def _add(plan: RolloutPlan, txn: Transaction) -> None:
     if rows:
         txn.connection.execute(insert(rollout_sites), rows)
     said = {"stamp": plan.stamp, "version": plan.version, "digest": plan.digest}
-    txn.audit("rollout.started", plan.rollout_id, {**said, "sites": len(places), "waves": len(plan.waves)})
+    txn.audit("rollout.started", plan.rollout_id, {**said, "sites": len(places), "waves": len(plan.waves)}, actor=by)
 
 
 def _site_started(txn: Transaction, rollout_id: str, site: str) -> None:

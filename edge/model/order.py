@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from edge.model.base import Value
 from edge.model.rollout import Strategy
 from edge.model.site import SiteSelector
@@ -26,3 +28,5 @@ class RolloutOrder(Value):
     parameters: dict[str, str] = {}
     strategy: Strategy = Strategy()
     allow_downgrade: bool = False
+    by: str = Field(default="", max_length=200)
+    """Who asks for it, for the audit trail; empty: the platform itself."""

@@ -19,7 +19,7 @@ from edge.model.outcome import Cause, Outcome, Status
 from edge.model.rollout import Approval, Control
 from edge.model.step import StepKey
 from tests.contract.conftest import START
-from tests.contract.ledger_rollouts import begun
+from tests.contract.ledger_rollouts import plan
 
 Edge = Callable[..., Result]
 
@@ -27,7 +27,7 @@ Edge = Callable[..., Result]
 @pytest.fixture
 def edge(book: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Edge:
     """Runs a command without a Prefect server, on a ledger with a rollout that waits for a person."""
-    begun(book)
+    book.rollouts.start(plan(), by="grace")
     key = StepKey(work="rollout:r1", subject="s1", step="prepare")
     book.steps.once(key, lambda: {"snapshot": "5" * 64, "had": '{"version":"0.9.0"}', "waived": ["probes by ada"]})
     book.rollouts.wave_started("r1", 0)
@@ -59,7 +59,8 @@ def test_the_report_tells_causes_and_who_said_what_and_verifies_the_trail(edge: 
     assert ran.exit_code == 0, ran.output
     found = json.loads(ran.stdout)
     assert [(one["code"], one["sites"]) for one in found["causes"]] == [("rejected", 1)]
-    assert ("ada", "rollout.paused") in {(one["actor"], one["action"]) for one in found["evidence"]["said"]}
+    said = {(one["actor"], one["action"]) for one in found["evidence"]["said"]}
+    assert {("grace", "rollout.started"), ("ada", "rollout.paused")} <= said
     assert (found["evidence"]["chain_ok"], found["evidence"]["snapshots"]) == (True, 1)
     assert (found["sites"][0]["before"], found["sites"][0]["after"]) == ("0.9.0", "1.0.0")
     assert "probes by ada (1 site, waived)" in edge("rollout", "report", "r1").stdout
