@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from prefect import get_run_logger
 
+from edge.errors import OperationFailed
 from edge.model.order import Blocks
 from edge.model.rollout import Act, Wave
 from tasks.driving import check_kept
 from tasks.holding import count_of_parts, part_lease, parts_prefix, sites_of_part
 from tasks.rollout import RolloutJob
-from tasks.starting import is_waiting, start_run
+from tasks.starting import Standing, standing, start_run
 
 DEPLOYMENT = "roll-out-part/default"
 LOOK_S = 1.0
@@ -21,12 +22,16 @@ STARTED_WITHIN_S = 60.0
 """How long a run may take from its start until it holds its part, before another is asked for."""
 
 
+MOST_BROKEN = 3
+"""After so many runs of a part in a row that broke before they held it, the rollout's own run gives up."""
+
+
 class Asked(NamedTuple):
-    """The run that was asked for, when, and whether it was seen to hold its part."""
+    """The run that was asked for, when, and how many before it broke before they held the part."""
 
     run: str
     at: float
-    came: bool = False
+    broken: int = 0
 
 
 class Parts:
@@ -43,7 +48,8 @@ class Parts:
     def work(self, wave: Wave, show: Callable[[], None]) -> None:
         """Return when no more sites of the wave are to be begun and no run has a part of it any more.
 
-        `show` is called at each look. Raises NotYet when another run carries the rollout out by now.
+        `show` is called at each look. Raises NotYet when another run carries the rollout out by now, OperationFailed
+        when the runs it asks for break before they begin.
         """
         self._asked.clear()
         while True:
@@ -59,11 +65,24 @@ class Parts:
     def _ask_for_missing(self, wave: Wave, held: frozenset[str], wanted: frozenset[str]) -> None:
         count = count_of_parts(self._job.plan, wave)
         for part in range(count):
-            asked = self._asked.get(part)
             if part_lease(self._job.plan.rollout_id, wave.index, part) in held:
-                self._asked[part] = Asked("", 0.0, came=True)
-            elif wanted.intersection(sites_of_part(wave, part, count)) and (asked is None or _is_lost(asked)):
-                self._ask(wave, part, count)
+                self._asked.pop(part, None)  # it has come: when it is gone, another is asked for at once
+            elif wanted.intersection(sites_of_part(wave, part, count)):
+                self._ask_unless_on_its_way(wave, part, count)
+
+    def _ask_unless_on_its_way(self, wave: Wave, part: int, count: int) -> None:
+        asked = self._asked.get(part)
+        if asked is None:
+            self._ask(wave, part, count, 0)
+            return
+        stands = standing(asked.run)
+        broken = asked.broken + (stands is Standing.BROKEN)
+        if broken >= MOST_BROKEN:
+            remedy = "Look at the runs' logs; `tend-rollouts` takes the rollout up again"
+            raise OperationFailed("The runs of a part end before they begin", remedy=remedy, run=asked.run, part=part)
+        is_late = stands is Standing.AT_WORK and time.monotonic() - asked.at > STARTED_WITHIN_S
+        if is_late or stands in (Standing.ENDED, Standing.BROKEN):
+            self._ask(wave, part, count, broken)
 
     def _wanted(self, wave: Wave) -> frozenset[str]:
         """Sites of the wave that are to be begun, and those that a dead run had begun."""
@@ -72,15 +91,8 @@ class Parts:
         begun = facts.working.intersection(wave.sites)
         return begun.union(act.sites) if act.act is Act.WORK and act.wave == wave.index else begun
 
-    def _ask(self, wave: Wave, part: int, count: int) -> None:
+    def _ask(self, wave: Wave, part: int, count: int, broken: int) -> None:
         said = {"rollout": self._job.plan.rollout_id, "wave": wave.index, "part": part, "of": count}
-        run = start_run(DEPLOYMENT, {**said, **self._blocks.model_dump()})
-        self._asked[part] = Asked(run, time.monotonic())
+        run = start_run(DEPLOYMENT, {**said, **self._blocks.model_dump(exclude_defaults=True)})
+        self._asked[part] = Asked(run, time.monotonic(), broken)
         get_run_logger().info("Wave %s: part %d of %d is run %s", wave.name, part + 1, count, run)
-
-
-def _is_lost(asked: Asked) -> bool:
-    """One that held its part and does not any more is gone; one that waits for a worker is not asked for twice."""
-    if asked.came:
-        return True
-    return time.monotonic() - asked.at > STARTED_WITHIN_S and not is_waiting(asked.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, cast
 from uuid import UUID
 
@@ -34,13 +35,29 @@ def start_run(deployment: str, parameters: dict[str, Any]) -> str:
     return str(cast(FlowRun, run).id)
 
 
-def is_waiting(run: str) -> bool:
-    """Whether no worker has taken this run yet. Raises ServerFault when there is no answer."""
+class Standing(StrEnum):
+    """How a run stands that was asked for."""
+
+    WAITING = "waiting"
+    """No worker has taken it yet."""
+    AT_WORK = "at-work"
+    """Or so the server thinks: a run whose worker died looks like this for a while."""
+    ENDED = "ended"
+    BROKEN = "broken"
+    """It crashed, failed, or somebody cancelled it."""
+
+
+def standing(run: str) -> Standing:
+    """How a run of `start_run` stands; one that the server does not know any more has ended. Raises ServerFault."""
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(UUID(run)).state
     except ObjectNotFound:
-        return False
+        return Standing.ENDED
     except httpx.HTTPError as error:
         raise server_fault(error) from error
-    return state is not None and state.is_scheduled()
+    if state is None or state.is_scheduled():
+        return Standing.WAITING
+    if not state.is_final():
+        return Standing.AT_WORK
+    return Standing.ENDED if state.is_completed() else Standing.BROKEN

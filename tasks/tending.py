@@ -41,5 +41,5 @@ def _is_ours(ledger: Ledger, rollout_id: str) -> bool:
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="take up {rollout_id}")
 def take_up(rollout_id: str, blocks: Blocks) -> str:
     """Start a run that goes on with the rollout; one that comes second finds it held, and ends."""
-    start_run(DEPLOYMENT, {"rollout": rollout_id, **blocks.model_dump()})
+    start_run(DEPLOYMENT, {"rollout": rollout_id, **blocks.model_dump(exclude_defaults=True)})
     return rollout_id

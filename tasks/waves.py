@@ -58,7 +58,7 @@ class WavesJob:
         """The name in the ledger that this run holds; it says nothing about sites without it."""
         self.lasting = timedelta(seconds=claim_s)
         self._wide = _without_width(plan)
-        self._slots = {wave.index: threading.BoundedSemaphore(_width(plan, wave, share)) for wave in plan.waves}
+        self._slots = {wave.index: threading.BoundedSemaphore(width_of(plan, wave, share)) for wave in plan.waves}
         self._wave_of = {site: wave.index for wave in plan.waves for site in wave.sites}
         self._guard = threading.Lock()
         self._looked = float("-inf")
@@ -151,7 +151,8 @@ def _without_width(plan: RolloutPlan) -> RolloutPlan:
     return plan.model_copy(update={"waves": waves})
 
 
-def _width(plan: RolloutPlan, wave: Wave, share: Share) -> int:
+def width_of(plan: RolloutPlan, wave: Wave, share: Share) -> int:
+    """How many sites of the wave one of the runs works on at once: together they keep the wave's concurrency."""
     each, over = divmod(concurrency_of(plan, wave), share.of)
     return max(1, each + (share.part < over))
 

@@ -86,8 +86,20 @@ def write_private(file: Path, text: str) -> None:
 class LocalPlatform:
     """Start and stop everything in `home`. Two of them with different folders do not meet."""
 
-    def __init__(self, home: Path, *, say: Callable[[str], None] = lambda _: None, clock_rate: float = 1.0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        clock_rate: float = 1.0,
+        workers: int = 1,
+        runs_each: int = 4,
+    ) -> None:
         self.home = home.absolute()
+        self.workers = ("worker", *(f"worker-{number}" for number in range(2, workers + 1)))
+        """Names of the workers."""
+        self.runs_each = runs_each
+        """How many runs a worker has room for."""
         self.say = say
         self.clock_rate = clock_rate
         """Seconds of the lab for each real one."""
@@ -122,18 +134,19 @@ class LocalPlatform:
         self._start_server(addresses, env)
         self.say("telling Prefect about blocks, work pools and deployments")
         self._run([sys.executable, "-m", "deployments.apply"], env)
-        self._start_worker(env)
+        for name in self.workers:
+            self._start_worker(name, env)
         self._start_gateway(addresses, env)
         self._write(addresses)
         write_private(self.environment_file, exports(addresses.environment))
         return addresses
 
-    def kill_worker(self) -> None:
+    def kill_worker(self, name: str = "worker") -> None:
         """End the worker as a power cut would, and start another. Runs that it had started go on, and nobody's."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid("worker"), signal.SIGKILL)
+            os.kill(self.pid(name), signal.SIGKILL)
         addresses = self.addresses()
-        self._start_worker(self._worker_env)
+        self._start_worker(name, self._worker_env)
         self._write(addresses)
 
     def stop(self) -> list[str]:
@@ -188,11 +201,13 @@ class LocalPlatform:
         self._spawn("prefect-server", server, {**env, **SERVER_TUNING})
         self._await("prefect-server", f"{addresses.prefect_api}/health")
 
-    def _start_worker(self, env: dict[str, str]) -> None:
+    def _start_worker(self, name: str, env: dict[str, str]) -> None:
         self.say("starting a worker")
         self._worker_env = env
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "edge", "--type", "process"]
-        self._spawn("worker", [*worker, "--name", "local", "--limit", "4"], {**env, **WORKER_TUNING}, cwd=Path("/"))
+        called = name.replace("worker", "local")
+        worker += ["--name", called, "--limit", str(self.runs_each)]
+        self._spawn(name, worker, {**env, **WORKER_TUNING}, cwd=Path("/"))
 
     def _start_gateway(self, addresses: Addresses, env: dict[str, str]) -> None:
         self.say("starting the gateway")

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
-from deployments.local.bench_rollout import write_stamp
 from edge.ledger import Ledger
 from edge.model.outcome import Status
 from edge.model.rollout import RolloutState
 from edge.model.site import Site, SiteState
+from tests.contract.rollout_world import write_stamp
+from tests.rollout_check import applied
 
 DRIVER = Path(__file__).with_name("rollout_killed_at.py")
 SITES = ("site-0005", "site-0006")
+STAMP = "killed"
 
 
 @pytest.fixture
@@ -44,31 +45,27 @@ def roll_out(platform: Any, stamp: Path, dies_at: int) -> subprocess.CompletedPr
     )
 
 
-def versioned(stamp: Path, number: int) -> Path:
-    """The same stamp under another version, so that each case is a rollout of its own."""
-    file = stamp / "stamp.yaml"
-    said: dict[str, Any] = orjson.loads(file.read_bytes())
-    said["spec"]["version"] = f"1.0.{number}"
-    file.write_bytes(orjson.dumps(said))
-    return stamp
+def stamp_at(folder: Path, boundary: int) -> Path:
+    """The same stamp under another version and with other data, so that each case is a rollout of its own."""
+    return write_stamp(folder, STAMP, f"1.0.{boundary}", killed_at=str(boundary))
 
 
 def applies(platform: Any, site: str) -> Counter[str]:
-    """How often each object was applied to a site, as the lab saw it."""
-    return Counter(request["path"] for request in platform.lab.requests(site) if request["method"] == "PATCH")
+    """How often each of the stamp's objects was applied to a site, as the lab saw it."""
+    return Counter(request["path"] for request in applied(platform.lab.requests(site), STAMP))
 
 
 def test_a_rollout_killed_at_a_boundary_ends_with_every_site_stamped(
     platform: Any, ledger: Ledger, tmp_path: Path, sampled: Callable[[int], list[int]]
 ) -> None:
-    stamp = write_stamp(tmp_path / "stamp")
-    whole = roll_out(platform, versioned(stamp, 0), dies_at=0)
+    whole = roll_out(platform, stamp_at(tmp_path, 0), dies_at=0)
     assert whole.returncode == 0, whole.stdout + whole.stderr
-    boundaries = int(whole.stdout.split()[-4])
-    assert boundaries >= 2 * 2 * len(SITES), "each site has two steps, each intended and done"
+    boundaries = int(whole.stdout.strip().splitlines()[-1].split()[0])
+    assert boundaries >= 3 * 2 * len(SITES), "each site has three steps, each intended and done"
     for boundary in sampled(boundaries):
         before = {site: applies(platform, site) for site in SITES}
-        killed = roll_out(platform, versioned(stamp, boundary), dies_at=boundary)
+        stamp = stamp_at(tmp_path, boundary)
+        killed = roll_out(platform, stamp, dies_at=boundary)
         assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
         resumed = roll_out(platform, stamp, dies_at=0)
         assert resumed.returncode == 0, f"boundary {boundary}: {resumed.stdout}{resumed.stderr}"

@@ -181,6 +181,8 @@ class SiteServer:
                 call.headers.get("user-agent", ""),
                 call.query.get("fieldManager", ""),
                 seconds,
+                call.dry_run,
+                call.headers.get("impersonate-extra-edge-fence", ""),
             )
         )
 

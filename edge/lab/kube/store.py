@@ -51,6 +51,9 @@ class ServedRequest:
     user_agent: str
     field_manager: str
     seconds: float
+    dry_run: bool
+    fence: str
+    """The token that the platform's write carried; empty: none."""
 
 
 def stamp(moment: datetime) -> str:
