@@ -32,6 +32,10 @@ Namespace = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}
 ClusterKind = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9.-]+)?$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[_a-zA-Z][_a-zA-Z0-9]{0,62}$")]
 Level = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$")]
+ChartVersion = Annotated[
+    str, StringConstraints(pattern=r"^(\d{1,9}\.\d{1,9}\.\d{1,9}(-[0-9A-Za-z.-]{1,64})?|sha256:[0-9a-f]{64})$")
+]
+"""A chart's semantic version, or its digest: the one that a registry cannot change."""
 Controller = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][-a-z0-9]{0,62}/[a-z0-9][-a-z0-9.]{0,252}$")]
 
 _SAFE_TO_REPEAT = frozenset({"type", "pattern", "secret", "format"})
@@ -106,7 +110,7 @@ class ComponentSpec(_Part):
     depends_on: tuple[StampName, ...] = Field(default=(), max_length=100)
     namespace: Namespace | None = None
     release: StampName | None = None
-    chart_version: SemVer | None = None
+    chart_version: ChartVersion | None = None
     values: dict[str, Any] = Field(default={})
 
 

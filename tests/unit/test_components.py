@@ -149,9 +149,10 @@ def test_a_chart_of_the_stamp_is_kept_and_gets_release_and_namespace() -> None:
     assert (found.kind, found.release, found.namespace) == (ComponentKind.HELM, "h", "press")
 
 
-def test_a_chart_in_a_registry_has_an_address_and_a_version() -> None:
-    stamp = parse({**H, "path": "oci://registry.example:5000/charts/web", "chartVersion": "1.2.3"})
-    assert stamp.components[0].chart_version == "1.2.3"
+@pytest.mark.parametrize("version", ["1.2.3", "sha256:" + "0a" * 32], ids=["version", "digest"])
+def test_a_chart_in_a_registry_has_an_address_and_a_version_or_a_digest(version: str) -> None:
+    stamp = parse({**H, "path": "oci://registry.example:5000/charts/web", "chartVersion": version})
+    assert stamp.components[0].chart_version == version
 
 
 @pytest.mark.parametrize(
