@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from blocks.policies import PolicyRules
 from edge.clients.stamp_artifacts import read_stamp_source
 from edge.errors import InvalidInput, NotFound
-from edge.ledger import Ledger
 from edge.model.order import RolloutOrder
 from edge.model.rollout import OnMeeting, RolloutPlan
 from edge.model.site import Site, SiteSelector
@@ -21,6 +20,10 @@ from edge.policy.strategy import check_strategy
 from edge.policy.versions import refuse_downgrade
 from edge.settings import Settings
 from tasks.rendering import Renderer
+
+if TYPE_CHECKING:  # Prefect and SQLAlchemy take long to import
+    from blocks.policies import PolicyRules
+    from edge.ledger import Ledger
 
 
 def is_on_record(stamp: str) -> bool:

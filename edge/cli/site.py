@@ -14,7 +14,6 @@ from edge.cli.context import open_ledger, site_credentials
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.clients.access import SiteAccess, flatten
 from edge.clients.kubeconfig import read_kubeconfig
-from edge.clients.kubernetes import SiteClient
 from edge.errors import InvalidInput, SiteSilent, SiteUnreachable
 from edge.model.site import OfflinePolicy, Site, SiteState
 
@@ -85,6 +84,8 @@ def _zone(name: str) -> str:
 
 def _state(site: Site, access: SiteAccess) -> SiteState:
     """Connected when it answers. Raises what the client raises unless the site may be away."""
+    from edge.clients.kubernetes import SiteClient  # noqa: PLC0415 - Kubernetes' client takes long to import
+
     try:
         with SiteClient(access) as client:
             client.version()

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import cel
-
 from edge.errors import InvalidInput
 from edge.model.device import DeviceFacts, Position, Registration
 
@@ -77,6 +75,8 @@ def _missing(word: str, expression: str, words: Mapping[str, Any]) -> str:
 
 @lru_cache(maxsize=1024)
 def _compiled(expression: str, field: str) -> Any:
+    import cel  # noqa: PLC0415 - it brings a shell of its own, which takes long to import
+
     try:
         return cel.compile(expression)
     except ValueError as error:
