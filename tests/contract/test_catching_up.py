@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from prefect.logging import disable_run_logger
+from typer.testing import CliRunner, Result
 
+from edge.cli.main import app
 from edge.ledger import Ledger
 from edge.model.order import Blocks
 from edge.model.outcome import Status
@@ -205,6 +208,20 @@ def test_a_version_that_failed_at_the_site_is_not_tried_there_by_itself(world: R
     assert catch_up(world) == []
 
 
+def edge(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+def test_what_waits_for_nobody_cannot_be_approved(world: RolloutWorld, tmp_path: Path) -> None:
+    missed(world, write_stamp(tmp_path / "s", "listed", "1.0.0"))
+    (shown,) = json.loads(edge("catch-up", "list", "--json").stdout)["catch_ups"]
+    assert (shown["site"], shown["state"], shown["due_by"], shown["objective_met"]) == (AWAY, "queued", None, None)
+    for stamp, code in (("nothing", "not-found"), ("listed", "ledger-mismatch")):
+        refused = edge("catch-up", "approve", AWAY, stamp, "--json")
+        assert refused.exit_code == 1
+        assert json.loads(refused.stderr)["code"] == code
+
+
 def surprise(world: RolloutWorld) -> None:
     """Somebody deletes an object of ours and takes another over."""
     with world.client(AWAY) as client:
@@ -226,7 +243,7 @@ def test_a_site_that_surprises_is_left_alone_until_a_person_lets_it_pass(world: 
         assert item.state is CatchUpState.QUARANTINED
         assert "missing" in item.reason
         assert catch_up(world) == []
-        world.ledger.catch_ups.approve(AWAY, "surprise", by="ada")
+        assert edge("catch-up", "approve", AWAY, "surprise", "--by", "ada").exit_code == 0
         assert [statuses(one) for one in catch_up(world)] == [{AWAY: Status.SUCCEEDED}]
         assert refs("surprise")[2] in client.look(refs("surprise"))
     assert entry(world, "surprise").approved_by == "ada"

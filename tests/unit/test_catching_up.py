@@ -8,20 +8,23 @@ from typing import Any
 import pytest
 
 from edge.errors import InvalidInput
+from edge.model.outcome import Cause, Outcome, Status
 from edge.model.placement import CatchUp, CatchUpState
-from edge.model.rollout import Approval, Joiners, Strategy, VersionPath, WaveSpec, Window
+from edge.model.rollout import Approval, Joiners, OnMeeting, Strategy, VersionPath, WaveSpec, Window
 from edge.model.site import Site, SiteSelector
 from edge.model.stamp import Component, Stamp
 from edge.policy.catching_up import (
     CatchUpReport,
     catch_up_strategy,
+    closes_as,
     due_by,
     is_due,
     objective_met,
     objective_report,
     path_of,
 )
-from edge.policy.rollout import plan_rollout
+from edge.policy.next_act import HELD_BACK, NO_WINDOW
+from edge.policy.rollout import FAILED_BEFORE, plan_rollout
 from edge.policy.strategy import check_strategy
 
 NOW = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
@@ -188,3 +191,54 @@ def test_late_sites_pass_the_same_gates() -> None:
     assert (late.mandatory, late.joiners, late.force) == (None, Joiners.IGNORE, ("c",))
     assert catch_up_strategy(plan, ["a"]).waves == (WaveSpec(),)
     check_strategy(late, cohort[2:], NOW)
+
+
+def ended(status: Status, *, code: str = "not-yet", reason: str = "") -> Outcome:
+    return Outcome(subject="s", status=status, cause=Cause(code=code, message="", reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Outcome(subject="s", status=Status.SUCCEEDED), CatchUpState.DONE),
+        (ended(Status.FAILED), CatchUpState.FAILED),
+        (ended(Status.ROLLED_BACK), CatchUpState.FAILED),
+        (ended(Status.QUARANTINED), CatchUpState.QUARANTINED),
+        (Outcome(subject="s", status=Status.HELD), CatchUpState.FAILED),
+        (ended(Status.SKIPPED, reason=FAILED_BEFORE), CatchUpState.FAILED),
+        (ended(Status.SKIPPED, reason=NO_WINDOW), CatchUpState.FAILED),
+        (ended(Status.SKIPPED, reason=HELD_BACK), None),
+        (ended(Status.EXPECTED_OFFLINE, code="site-unreachable"), None),
+        (ended(Status.FAILED, code="site-silent"), None),
+    ],
+    ids=[
+        "succeeded",
+        "failed",
+        "rolled back",
+        "quarantined",
+        "held by another's failure",
+        "failed before",
+        "never a window",
+        "locked",
+        "away again",
+        "away again, unexpectedly",
+    ],
+)
+def test_what_a_try_means_for_the_queue(outcome: Outcome, expected: CatchUpState | None) -> None:
+    assert closes_as(outcome) is expected
+
+
+@pytest.mark.parametrize(
+    ("strategy", "canary"),
+    [
+        (Strategy(canary="2"), "2"),
+        (Strategy(canary="0", waves=(WaveSpec(size="1", canary=True), WaveSpec())), "1"),
+        (Strategy(canary="0", waves=(WaveSpec(),)), "0"),
+    ],
+    ids=["its canary", "a wave that is one", "none"],
+)
+def test_late_sites_have_a_canary_when_the_others_had_one(strategy: Strategy, canary: str) -> None:
+    plan = plan_rollout(stamp("2.0.0"), [Site(name=name) for name in "abc"], strategy, {}, 1)
+    late = catch_up_strategy(plan, ["b", "c"])
+    assert (late.canary, late.on_meeting) == (canary, OnMeeting.WAIT)
+    check_strategy(late, [Site(name=name) for name in "bc"], NOW)
