@@ -8,9 +8,10 @@ import pytest
 
 from edge.errors import InvalidInput, LedgerMismatch, NotFound
 from edge.ledger import Ledger
-from edge.model.outcome import Status
+from edge.model.outcome import Cause, Outcome, Status
 from edge.model.rollout import ENDED, Approval, Control, GateState, RolloutState
 from edge.model.step import StepKey
+from edge.policy.rollout import NOT_TAKEN_BACK
 from tests.contract.ledger_rollouts import actions, begun, ended, facts, plan
 
 
@@ -130,6 +131,24 @@ def test_a_retry_opens_what_failed_was_held_or_taken_back_and_nothing_else(ledge
     assert times[0].ended_at is not None
     assert times[1].ended_at is None, "its soak is counted anew"
     assert ledger.audit.entries()[-1].detail == {"reason": "", "sites": 3}
+
+
+def test_a_retry_finishes_a_roll_back_before_it_tries_anything_again(ledger: Ledger) -> None:
+    begun(ledger)
+    cause = Cause(code="site-unreachable", message="Away", reason=NOT_TAKEN_BACK)
+    ledger.rollouts.site_ended("r1", Outcome(subject="s1", status=Status.FAILED, cause=cause, detail={"back": ["a"]}))
+    ended(ledger, "s2", Status.ROLLED_BACK)
+    ledger.rollouts.hold_rest("r1")
+    ledger.rollouts.finish("r1", RolloutState.STOPPED)
+    rollout = ledger.rollouts.control("r1", Control.RETRY_FAILED, by="ann")
+    assert rollout.state is RolloutState.RUNNING
+    assert [(row.status, row.cause and row.cause.reason) for row in rollout.sites] == [
+        (Status.FAILED, ""),
+        (Status.ROLLED_BACK, None),
+        (Status.HELD, None),
+    ]
+    assert rollout.sites[0].detail == {"back": ["a"]}
+    assert ledger.audit.entries()[-1].detail == {"reason": "", "sites": 1, "roll_back": True}
 
 
 def test_a_retry_asks_again_for_what_was_refused_and_keeps_what_was_approved(ledger: Ledger) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.logging import disable_run_logger
 from typer.testing import CliRunner
 
 from edge.cli.rollout import app as rollout_app
@@ -21,10 +22,11 @@ from edge.errors import NotFound
 from edge.ledger import Ledger
 from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Status
-from edge.model.rollout import Control, OnBrokenBudget, Rollout, RolloutState, SiteProgress, Strategy
+from edge.model.rollout import Control, Delivery, OnBrokenBudget, Rollout, RolloutState, SiteProgress, Strategy
 from edge.settings import Settings
 from tasks.site_visit import placement_before
-from tests.contract.rollout_world import GOOD, MISSING, RolloutWorld, write_stamp
+from tests.contract.rollout_world import MISSING, RolloutWorld, write_stamp
+from tests.contract.rollout_world import refs as world_refs
 
 SITE, OTHER = "site-0001", "site-0002"
 QUICK = Strategy(waves=("100%",), site_deadline_s=20)
@@ -327,23 +329,40 @@ def test_a_field_that_cannot_change_changes_nothing(world: RolloutWorld, tmp_pat
     assert "field is immutable" in why.message
 
 
-@pytest.mark.parametrize("expires", ["2020-01-01", "2099-01-01"], ids=["expired", "good"])
-def test_a_waiver_counts_until_it_expires(world: RolloutWorld, tmp_path: Path, expires: str) -> None:
-    name = "waived" if expires > "2026" else "unwaived"
-    folder = write_stamp(
-        tmp_path / "s", name, "1.0.0", image=GOOD.replace("ghcr.io", "elsewhere.example").partition("@")[0]
-    )
+@pytest.fixture
+def by_gitops(fleet_lab: Any, monkeypatch: pytest.MonkeyPatch) -> Strategy:
+    """A strategy by which the sites pull from the lab's registry."""
+    facts = fleet_lab.gitops
+    monkeypatch.setenv("EDGE_GITOPS_URL", facts.url)
+    monkeypatch.setenv("EDGE_GITOPS_CA_FILE", facts.ca_file)
+    monkeypatch.setenv("EDGE_GITOPS_USERNAME", facts.username)
+    monkeypatch.setenv("EDGE_GITOPS_PASSWORD", Path(facts.password_file).read_text())
+    return QUICK.model_copy(update={"delivery": Delivery.GITOPS})
+
+
+def waived(folder: Path, name: str, expires: str) -> Path:
+    """A stamp with an image from elsewhere, which somebody answers for until then."""
+    write_stamp(folder, name, "1.0.0", image="elsewhere.example/app:1")
     header = yaml.safe_load((folder / "stamp.yaml").read_text())
     waiver = {"code": "image-source", "owner": "ada", "reason": "an old till", "expires": expires}
     header["spec"]["policies"] = {"waivers": [waiver]}
     (folder / "stamp.yaml").write_text(yaml.safe_dump(header))
-    rollout = world.roll_out(world.order(folder, QUICK, [SITE]))
-    if name == "waived":
-        assert rollout.state is RolloutState.SUCCEEDED
-        return
-    why = unchanged(world, rollout, name, 0)
-    assert (why.code, why.reason) == ("policy-violated", "image-source")
-    assert "the waiver of ada expired on 2020-01-01" in why.message
+    return folder
+
+
+def test_a_waiver_counts_until_it_expires_whoever_applies(
+    world: RolloutWorld, tmp_path: Path, by_gitops: Strategy
+) -> None:
+    good = world.roll_out(world.order(waived(tmp_path / "good", "waived", "2099-01-01"), QUICK, [SITE]))
+    assert good.state is RolloutState.SUCCEEDED
+    for strategy in (QUICK, by_gitops):
+        name = f"unwaived-{strategy.delivery}"
+        rollout = world.roll_out(world.order(waived(tmp_path / name, name, "2020-01-01"), strategy, [SITE]))
+        why = unchanged(world, rollout, name, 0)
+        assert (why.code, why.reason) == ("policy-violated", "image-source")
+        assert "the waiver of ada expired on 2020-01-01" in why.message
+        with world.client(SITE) as client:
+            assert client.look(world_refs(name)) == {}
 
 
 def test_a_retry_that_does_not_get_to_the_site_leaves_the_record_of_how_it_was_left(
@@ -376,7 +395,7 @@ def test_two_stamps_never_own_the_same_object_even_when_they_come_at_the_same_ti
         header = yaml.safe_load((folder / "stamp.yaml").read_text())
         header["spec"]["namespaces"] = ["shared"]
         (folder / "stamp.yaml").write_text(yaml.safe_dump(header))
-    with ThreadPoolExecutor(2) as both:
+    with disable_run_logger(), ThreadPoolExecutor(2) as both:  # one for both: the first to end would lift it
         ended = list(both.map(lambda folder: world.roll_out(world.order(folder, QUICK, [SITE])), stamps))
     won, lost = sorted(ended, key=lambda rollout: rollout.state is not RolloutState.SUCCEEDED)
     assert (won.state, lost.state) == (RolloutState.SUCCEEDED, RolloutState.STOPPED)
@@ -419,7 +438,7 @@ TILLS = ObjectRef(api_version="apiextensions.k8s.io/v1", kind="CustomResourceDef
 
 def test_definitions_and_their_objects_come_change_and_go_back_together(world: RolloutWorld, tmp_path: Path) -> None:
     number = {"type": "integer"}
-    short = BACK.model_copy(update={"site_deadline_s": 2.0})
+    short = BACK.model_copy(update={"site_deadline_s": 1.0})
     with world.client(SITE) as client:
         bad = crd_stamp(tmp_path / "0", "0.9.0", {"size": number}, image=MISSING)
         assert world.roll_out(world.order(bad, short, [SITE])).state is RolloutState.ROLLED_BACK
