@@ -10,8 +10,8 @@ from edge.model.kube import KubeObject, ObjectRef
 from edge.model.stamp import Stamp
 from edge.policy.fitness import SiteFacts
 from edge.policy.health import health_of
+from edge.policy.pod_shapes import shape_of
 from edge.policy.render import STAMP_LABEL
-from edge.policy.rules import shape_of
 
 Live = Mapping[ObjectRef, KubeObject | None]
 

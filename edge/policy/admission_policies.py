@@ -1,8 +1,8 @@
 """The same rules as objects that a site's own API server keeps: ValidatingAdmissionPolicy and its binding.
 
 They hold for whoever writes to a stamp's namespaces, not only for the platform. One policy for each place where pods'
-specs are (`edge.policy.rules.SHAPES`), so that the server can check the expressions' types against one schema, and one
-for each rule about other kinds.
+specs are (`edge.policy.pod_shapes.SHAPES`), so that the server can check the expressions' types against one schema, and
+one for each rule about other kinds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.errors import InvalidInput
 from edge.model.rule import Rule
-from edge.policy.rules import CONTAINERS, SHAPES, Shape
+from edge.policy.pod_shapes import CONTAINERS, SHAPES, Shape
 
 API = "admissionregistration.k8s.io/v1"
 PREFIX = "edge-platform-rules"

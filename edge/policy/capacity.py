@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from edge.model.kube import KubeObject
 from edge.policy import quantity
-from edge.policy.rules import shape_of
+from edge.policy.pod_shapes import shape_of
 
 Amounts = tuple[Decimal, Decimal, Decimal]
 """CPU in cores, memory in bytes, number of pods."""

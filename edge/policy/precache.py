@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from edge.model.kube import KubeObject
 from edge.policy.fencing import NAMESPACE
-from edge.policy.rules import shape_of
+from edge.policy.pod_shapes import shape_of
 
 RUNNER_IMAGE: Final = "docker.io/library/busybox:1.37-musl"
 """An image with a statically linked busybox at /bin/busybox."""

@@ -7,10 +7,10 @@ The same expressions run here before anything is sent and, as a ValidatingAdmiss
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 import cel
 import orjson
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from edge.errors import InvalidInput
 from edge.model.kube import KubeObject, ObjectRef
 from edge.model.rule import Rule, Violation, Waiver
+from edge.policy.pod_shapes import CONTAINERS, SHAPES, group_kind, shape_of
 from edge.policy.yaml_text import parse_yaml
 
 _FAULTS = (KeyError, TypeError, ValueError, RuntimeError, IndexError)
@@ -27,37 +28,6 @@ _FAULTS = (KeyError, TypeError, ValueError, RuntimeError, IndexError)
 
 _MOST_KNOWN = 10_000
 """Objects whose verdict is kept."""
-
-
-class Shape(NamedTuple):
-    """Kinds whose pods' spec is in the same place. `kinds` maps a kind to its group and plural."""
-
-    name: str
-    kinds: Mapping[str, tuple[str, str]]
-    pod: str
-
-
-SHAPES = (
-    Shape("pods", {"Pod": ("", "pods")}, "object.spec"),
-    Shape(
-        "workloads",
-        {
-            "Deployment": ("apps", "deployments"),
-            "StatefulSet": ("apps", "statefulsets"),
-            "DaemonSet": ("apps", "daemonsets"),
-            "ReplicaSet": ("apps", "replicasets"),
-            "Job": ("batch", "jobs"),
-        },
-        "object.spec.template.spec",
-    ),
-    Shape("cronjobs", {"CronJob": ("batch", "cronjobs")}, "object.spec.jobTemplate.spec.template.spec"),
-)
-
-CONTAINERS = (
-    "(has(variables.pod.containers) ? variables.pod.containers : []) + "
-    "(has(variables.pod.initContainers) ? variables.pod.initContainers : [])"
-)
-"""CEL for all containers of the pods: those that run for long and those that prepare them."""
 
 
 def parse_rules(text: str | bytes, origin: str) -> tuple[Rule, ...]:
@@ -74,16 +44,6 @@ def parse_rules(text: str | bytes, origin: str) -> tuple[Rule, ...]:
             field = ".".join(("rules", str(number), *(str(part) for part in fault["loc"])))
             raise InvalidInput(fault["msg"], file=origin, field=field, value=str(fault.get("input"))[:200]) from error
     return tuple(found)
-
-
-def shape_of(obj: KubeObject) -> Shape | None:
-    """Where the object's pods' spec is; None when it has no pods."""
-    group, kind = _group_kind(obj)
-    return next((shape for shape in SHAPES if kind in shape.kinds and shape.kinds[kind][0] == group), None)
-
-
-def _group_kind(obj: KubeObject) -> tuple[str, str]:
-    return str(obj["apiVersion"]).rpartition("/")[0], str(obj["kind"])
 
 
 class RuleBook:
@@ -179,7 +139,7 @@ def _compiled(rule: Rule) -> Any:
 
 
 def _is_about(rule: Rule, obj: KubeObject) -> bool:
-    group, kind = _group_kind(obj)
+    group, kind = group_kind(obj)
     if not rule.kinds:
         return True
     if f"{kind}.{group}" in rule.kinds:
