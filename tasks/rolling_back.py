@@ -10,12 +10,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from edge.errors import EdgeError, NotFound
-from edge.model.outcome import Cause, Outcome, Status
+from edge.model.outcome import Outcome, Status
 from edge.model.placement import Placement
 from edge.model.rollout import Delivery
 from edge.model.site import Site
 from edge.model.step import Detail
-from edge.policy.rollout import not_taken_back, untouched
+from edge.policy.rollout import not_taken_back, taken_back, untouched
 from tasks.fencing import fenced
 from tasks.rollout import RolloutJob
 from tasks.site_gitops import PulledVisit
@@ -42,16 +42,11 @@ def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
         with job.slot(site.name):
             done = job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site, left))
         seconds = before.seconds + monotonic() - started
-        outcome = untouched(before) if done.detail == _NOTHING else _is_back(before, seconds)
+        outcome = untouched(before) if done.detail == _NOTHING else taken_back(before, seconds)
     except EdgeError as error:
         outcome = not_taken_back(before, error, left)
     job.end(outcome)
     return outcome
-
-
-def _is_back(before: Outcome, seconds: float) -> Outcome:
-    cause = before.cause or Cause(code="rolled-back", message="Its wave broke the failure budget")
-    return Outcome(subject=before.subject, status=Status.ROLLED_BACK, cause=cause, seconds=seconds)
 
 
 def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:

@@ -25,6 +25,7 @@ CANARY: Final = "canary"
 NOT_TAKEN_BACK: Final = "not-taken-back"
 """`Cause.reason` of a site whose roll-back was tried and failed: it may be half-changed."""
 TAKE_BACK_AGAIN: Final = "Once the site answers, `edge rollout retry` finishes the roll-back"
+_NOT_BACK: Final = "It could not be taken back: "
 UNCHANGED: Final = "unchanged"
 """`Cause.reason` of a site that failed before anything was changed there: there is nothing to take back."""
 FAILED_BEFORE: Final = "failed-before"
@@ -184,12 +185,23 @@ def not_taken_back(outcome: Outcome, error: EdgeError, left: Mapping[str, list[s
     `left`: its objects by what became of them, as in `Outcome.detail`.
     """
     remedy = error.remedy or (TAKE_BACK_AGAIN if error.transient else "")
-    why = f"It could not be taken back: {error}"
+    why = f"{_NOT_BACK}{error}"
     before = f"{outcome.cause.said.rstrip('.')}. " if outcome.cause else ""
     said = f"{before}{why}" if remedy == error.remedy else f"{before}{why}. {remedy}"
     cause = Cause(code=error.code, message=said, remedy=remedy, reason=NOT_TAKEN_BACK)
     detail = {**outcome.detail, **{word: objects for word, objects in (left or {}).items() if objects}}
     return outcome.model_copy(update={"status": Status.FAILED, "cause": cause, "detail": detail})
+
+
+def taken_back(outcome: Outcome, seconds: float) -> Outcome:
+    """The outcome of a site that is as it was before, after `seconds` in all. That it once could not be is over."""
+    said = outcome.cause.message.partition(_NOT_BACK)[0].rstrip(". ") if outcome.cause else ""
+    cause = outcome.cause
+    if cause is None or not said:
+        cause = Cause(code="rolled-back", message="Its wave broke the failure budget")
+    elif said != cause.message:
+        cause = cause.model_copy(update={"message": said, "remedy": ""})
+    return Outcome(subject=outcome.subject, status=Status.ROLLED_BACK, cause=cause, seconds=seconds)
 
 
 def untouched(outcome: Outcome) -> Outcome:

@@ -19,11 +19,9 @@ from typer.testing import CliRunner
 from edge.cli.rollout import app as rollout_app
 from edge.clients.kubernetes import SiteClient
 from edge.errors import NotFound
-from edge.ledger import Ledger
 from edge.model.kube import ObjectRef
 from edge.model.outcome import Cause, Status
 from edge.model.rollout import Control, Delivery, OnBrokenBudget, Rollout, RolloutState, SiteProgress, Strategy
-from edge.settings import Settings
 from tasks.site_visit import placement_before
 from tests.contract.rollout_world import MISSING, RolloutWorld, write_stamp
 from tests.contract.rollout_world import refs as world_refs
@@ -41,11 +39,7 @@ def fleet_lab(lab_factory: Any) -> Any:
 
 @pytest.fixture
 def world(fleet_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RolloutWorld]:
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
-    with Ledger.open(Settings().ledger) as ledger:
-        made = RolloutWorld(fleet_lab, ledger)
+    with RolloutWorld.at(fleet_lab, tmp_path / "home", monkeypatch) as made:
         made.add(SITE, OTHER)
         yield made
         for site in (SITE, OTHER):
@@ -203,7 +197,8 @@ def test_what_stops_in_the_middle_is_on_record_object_by_object_and_goes_back_wh
         assert {str(ref) for ref in placed.inventory} >= set(had), "what is there is never forgotten"
         world.ledger.rollouts.control(rollout.plan.rollout_id, Control.RETRY_FAILED, by="ada")
         back = world.go_on(rollout.plan.rollout_id)
-        assert (back.state, row(back).status) == (RolloutState.ROLLED_BACK, Status.ROLLED_BACK)
+        assert (back.state, row(back).status, row(back).detail) == (RolloutState.ROLLED_BACK, Status.ROLLED_BACK, {})
+        assert "could not be taken back" not in cause(back).message
         after = client.look(refs(name))
         assert {ref: obj["data"] for ref, obj in after.items() if "data" in obj} == {
             ref: obj["data"] for ref, obj in before.items() if "data" in obj
