@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +22,7 @@ WRITES: Final = "edge_writes"
 BUSY_S: Final = 30
 """How long a lock or a connection is waited for, in seconds."""
 _POOL: Final = 8
+_MAKING: Final = threading.Lock()
 _SYNCHRONOUS: Final = {"normal", "full", "extra"}
 
 
@@ -111,10 +115,19 @@ def _seconds(text: str) -> float:
 
 
 def _make_file(path: Path) -> None:
-    """Registrations are nobody else's business: the file is its owner's alone, and so are the log files beside it."""
+    """Registrations are nobody else's business: the file is its owner's alone, and so are the log files beside it.
+
+    A file that is there is not opened for that. Closing it again would end all locks that this process has on it, of
+    other open ledgers too, and the next process that closes its ledger would delete the log under them.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _MAKING, suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as theirs:
         raise InvalidInput(f"The ledger's file cannot be opened: {theirs.strerror}", file=path) from theirs
 

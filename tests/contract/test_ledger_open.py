@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -235,3 +237,18 @@ def test_a_database_that_is_gone_fails_the_check(postgres_server: str, postgres_
         ledger.sites.put(Site(name="s1"))
         assert ledger.sites.get("s1") == Site(name="s1")
     server.dispose()
+
+
+def test_a_ledger_that_a_process_opens_twice_outlives_the_others_of_another_process(tmp_path: Path) -> None:
+    """SQLite's locks belong to a process: one that lost them has its log deleted by the next one that closes."""
+    url = sqlite(tmp_path / "ledger.db")
+    elsewhere = f"from edge.ledger import Ledger; Ledger.open({url!r}).close()"
+    with Ledger.open(url) as first:
+        first.sites.put(Site(name="before"))
+        with Ledger.open(url) as second:
+            subprocess.run([sys.executable, "-c", elsewhere], check=True)
+            assert (tmp_path / "ledger.db-wal").exists()
+            second.sites.put(Site(name="between"))
+        first.sites.put(Site(name="after"))
+        with Ledger.open(url) as third:
+            assert {site.name for site in third.sites.list()} == {"before", "between", "after"}
