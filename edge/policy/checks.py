@@ -9,14 +9,16 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cel
 import orjson
 
 from edge.errors import InvalidInput
 from edge.model.check import CelCheck, Check, CheckResult, HttpCheck, PromqlCheck
 from edge.model.kube import KubeObject
+
+if TYPE_CHECKING:
+    import cel
 
 _FAULTS = (KeyError, TypeError, ValueError, RuntimeError, IndexError, ArithmeticError)
 _DOTS = re.compile(r"(?:/|\\|%2f|%5c)(?:\.|%2e){1,2}(?:/|\\|%2f|%5c|$)", re.IGNORECASE)
@@ -105,6 +107,8 @@ def _said(fault: Exception) -> str:
 
 @lru_cache(maxsize=1024)
 def _program(expression: str) -> cel.Program:
+    import cel  # noqa: PLC0415 - it brings a shell of its own, which takes long to import
+
     return cel.compile(expression)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import pytest
 import yaml
 from prefect.logging import disable_run_logger
 
@@ -51,6 +53,16 @@ class RolloutWorld:
         self.ledger = ledger
         self.credentials = SiteCredentials.from_settings(Settings())
         self._pool = ThreadPoolExecutor(16)
+
+    @classmethod
+    @contextmanager
+    def at(cls, lab: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Self]:
+        """A world that keeps everything in `home`."""
+        monkeypatch.setenv("EDGE_HOME", str(home))
+        monkeypatch.delenv("PREFECT_API_URL", raising=False)
+        monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
+        with Ledger.open(Settings().ledger) as ledger:
+            yield cls(lab, ledger)
 
     def add(self, *names: str, when_offline: OfflinePolicy = OfflinePolicy.NORMAL, **fields: Any) -> None:
         """Import sites of the lab."""

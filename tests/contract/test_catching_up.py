@@ -16,14 +16,12 @@ from prefect.logging import disable_run_logger
 from typer.testing import CliRunner, Result
 
 from edge.cli.main import app
-from edge.ledger import Ledger
 from edge.model.order import Blocks
 from edge.model.outcome import Status
 from edge.model.placement import CatchUp, CatchUpState, FailedVersion, HoldKind, SiteHold
 from edge.model.rollout import CatchUpRule, Control, Rollout, RolloutState, Strategy, VersionPath, Window
 from edge.model.site import OfflinePolicy
 from edge.policy.catching_up import objective_report
-from edge.settings import Settings
 from tasks.catching_up import begun_rollouts, look_for, open_catching_up
 from tests.contract.rollout_world import RolloutWorld, refs, write_stamp
 
@@ -40,11 +38,7 @@ def fleet_lab(lab_factory: Any) -> Any:
 
 @pytest.fixture
 def world(fleet_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RolloutWorld]:
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
-    with Ledger.open(Settings().ledger) as ledger:
-        made = RolloutWorld(fleet_lab, ledger)
+    with RolloutWorld.at(fleet_lab, tmp_path / "home", monkeypatch) as made:
         made.add(HERE)
         made.add(AWAY, FAR, when_offline=OfflinePolicy.EXPECTED)
         yield made

@@ -13,10 +13,8 @@ from typer.testing import CliRunner, Result
 
 from edge.cli.stamp import app
 from edge.errors import InvalidInput
-from edge.ledger import Ledger
 from edge.model.rollout import RolloutState, Strategy
 from edge.model.site import OfflinePolicy
-from edge.settings import Settings
 from tests.contract.rollout_world import RolloutWorld, write_stamp
 
 SITES = ("site-0001", "site-0002", "site-0003")
@@ -29,11 +27,7 @@ Edge = Callable[..., Result]
 @pytest.fixture
 def world(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RolloutWorld]:
     """Three sites, of which the third may be away."""
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
-    with Ledger.open(Settings().ledger) as ledger:
-        made = RolloutWorld(lab, ledger)
+    with RolloutWorld.at(lab, tmp_path / "home", monkeypatch) as made:
         made.add(*SITES[:2])
         made.add(SITES[2], when_offline=OfflinePolicy.EXPECTED)
         yield made

