@@ -39,7 +39,8 @@ class EdgeError(Exception):
     """What happened, where, and what to do.
 
     `what` is a sentence; `where` maps words such as site, file, field, value or url to text (never to a secret);
-    `remedy` says what a person can do. `code` is stable and may be matched by users.
+    `remedy` says what a person can do. `code` is stable and may be matched by users. `left` is for whoever was
+    in the middle of something: names of what was done by what became of it, as in `edge.model.outcome.Outcome.detail`.
     """
 
     code: ClassVar[str] = "edge"
@@ -49,6 +50,7 @@ class EdgeError(Exception):
         self.what = what
         self.remedy = remedy
         self.where = {word: str(value) for word, value in where.items() if value is not None}
+        self.left: dict[str, list[str]] = {}
         super().__init__(what)
 
     def __str__(self) -> str:

@@ -37,19 +37,18 @@ def roll_back_sites(job: RolloutJob, sites: Sequence[str]) -> int:
 def roll_back_site(job: RolloutJob, site: Site, before: Outcome) -> Outcome:
     """Take one site back. A failure is an outcome: the site is as it was left, and the cause says so."""
     started = monotonic()
-    left: dict[str, list[str]] = {}
     try:
         with job.slot(site.name):
-            done = job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site, left))
+            done = job.ledger.steps.once(job.key(site.name, ROLL_BACK), partial(_restore, job, site))
         seconds = before.seconds + monotonic() - started
         outcome = untouched(before) if done.detail == _NOTHING else taken_back(before, seconds)
     except EdgeError as error:
-        outcome = not_taken_back(before, error, left)
+        outcome = not_taken_back(before, error)
     job.end(outcome)
     return outcome
 
 
-def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:
+def _restore(job: RolloutJob, site: Site) -> Detail:
     """Without a finished first step nothing was changed, unless by an earlier try."""
     by_gitops = job.plan.strategy.delivery is Delivery.GITOPS
     prepared = done_step(job, site.name, PREPARE)
@@ -60,16 +59,16 @@ def _restore(job: RolloutJob, site: Site, left: dict[str, list[str]]) -> Detail:
     if by_gitops:
         done = PulledVisit(job, site).take_back(prepared.detail)
     else:
-        done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")), left)
+        done = _from_snapshot(job, site, str(prepared.detail.get("snapshot", "")))
     _place_again(job, site.name, placement_before(prepared.detail))
     return done
 
 
-def _from_snapshot(job: RolloutJob, site: Site, digest: str, left: dict[str, list[str]]) -> Detail:
+def _from_snapshot(job: RolloutJob, site: Site, digest: str) -> Detail:
     work = job.plan.rollout_id
     with job.credentials.client(site.name) as opened, fenced(opened, site.name, work) as client:
         try:
-            return restore_snapshot(client, work, stamp=job.stamp.name, digest=digest, left=left)
+            return restore_snapshot(client, work, stamp=job.stamp.name, digest=digest)
         except NotFound as missing:
             missing.remedy = "Roll the former version out to the site by name"
             raise

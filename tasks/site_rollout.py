@@ -118,22 +118,12 @@ class DirectVisit(Visit):
             detail = self._prune(client, had, refs, pruned)
         except EdgeError as error:
             error.where["applied"] = f"{len(answers)} of {len(refs)} objects"
-            self._remember_left(refs, answers, error)
-            self.left["pruned"] = pruned
+            error.left = _left(refs, answers, pruned, error)
             self.place([*refs, *(had.inventory if had else ())])
             raise
         self.place(refs)
         self.fresh = answers if len(stages) == 1 else ()
         return {"objects": len(refs), **detail}
-
-    def _remember_left(self, refs: Sequence[ObjectRef], answers: Sequence[KubeObject], error: EdgeError) -> None:
-        """Which objects the site has. Of one whose write got no answer nobody knows."""
-        done = {ref_of(answer) for answer in answers}
-        unsure = error.where.get("object", "") if error.transient and not isinstance(error, NotYet | Throttled) else ""
-        rest = [str(ref) for ref in refs if ref not in done]
-        self.left["applied"] = [str(ref) for ref in refs if ref in done]
-        self.left["unsure"] = [ref for ref in rest if ref == unsure]
-        self.left["not_applied"] = [ref for ref in rest if ref != unsure]
 
     def _prune(self, client: SiteClient, had: Placement | None, refs: Sequence[ObjectRef], gone: list[str]) -> Detail:
         if had is None or not self.job.plan.strategy.prune:
@@ -143,3 +133,19 @@ class DirectVisit(Visit):
     def _health(self, client: SiteClient, objects: Sequence[KubeObject]) -> Detail:
         detail = await_health(client, self.fresh or objects, self.left_s)
         return {**detail, **self.check(client, [ref_of(obj) for obj in objects])}
+
+
+def _left(
+    refs: Sequence[ObjectRef], answers: Sequence[KubeObject], pruned: list[str], error: EdgeError
+) -> dict[str, list[str]]:
+    """Which objects the site has. Of one whose write got no answer nobody knows."""
+    done = {ref_of(answer) for answer in answers}
+    unsure = error.where.get("object", "") if error.transient and not isinstance(error, NotYet | Throttled) else ""
+    rest = [str(ref) for ref in refs if ref not in done]
+    left = {
+        "applied": [str(ref) for ref in refs if ref in done],
+        "unsure": [ref for ref in rest if ref == unsure],
+        "not_applied": [ref for ref in rest if ref != unsure],
+        "pruned": pruned,
+    }
+    return {word: objects for word, objects in left.items() if objects}

@@ -33,8 +33,6 @@ class Visit:
         self.started = monotonic()
         self.is_begun = False
         """Whether something may have been changed at the site."""
-        self.left: dict[str, list[str]] = {}
-        """How the site was left when not all was done: its objects by what became of them; see `Outcome.detail`."""
 
     def once(self, step: str, effect: Callable[[], Detail]) -> StepRecord:
         """Do a step of this site, unless it is done."""
@@ -67,7 +65,7 @@ class Visit:
     def failed(self, error: EdgeError) -> Outcome:
         """How the site ended, and on record what that says about the version there."""
         status, cause = self._status(error), Cause.of(error)
-        left: Detail = {word: objects for word, objects in self.left.items() if objects}
+        left: Detail = {**error.left}
         if not self.is_begun and self.is_half():
             left = self._left_before()
         elif not self.is_begun and not cause.reason:

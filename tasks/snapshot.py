@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from edge.clients.kubernetes import SiteClient
 from edge.errors import (
     CredentialRejected,
+    EdgeError,
     FencedOff,
     LedgerMismatch,
     NotFound,
@@ -65,16 +66,14 @@ def take_snapshot(
     return _detail(Snapshot(work, snapshot.digest_of(packed), bodies))
 
 
-def restore_snapshot(
-    client: SiteClient, work: str, *, stamp: str, digest: str = "", left: dict[str, list[str]] | None = None
-) -> Detail:
+def restore_snapshot(client: SiteClient, work: str, *, stamp: str, digest: str = "") -> Detail:
     """Bring the site back to what it was before `work`: what was done with each object.
 
     Objects that were not there are deleted, those that were get back what `work` changed, and those that it deleted are
     made anew. What others changed since stays, and so does a namespace or definition that others use. May be repeated
     after it was cut off. `digest` is what `take_snapshot` said. Raises NotFound without a snapshot of this work, and
-    OperationFailed with the objects that the site would not take back, after all others were brought back. `left` fills
-    with the objects that are `back` and those that are `not_back`, so that they are known when an error cuts this off.
+    OperationFailed with the objects that the site would not take back, after all others were brought back. An
+    error that cuts this off has in `left` the objects that are `back` and those that are `not_back`.
     """
     head = _head(client, stamp)
     if head is None or snapshot.about(head)[0] != work:
@@ -85,9 +84,9 @@ def restore_snapshot(
     restoring = _Restoring(client, stamp, kept.bodies)
     try:
         return restoring.run()
-    finally:
-        if left is not None:
-            left.update(restoring.left())
+    except EdgeError as error:
+        error.left = restoring.left()
+        raise
 
 
 class _Restoring:
@@ -120,7 +119,8 @@ class _Restoring:
     def left(self) -> dict[str, list[str]]:
         """Which objects are as they were, and which are not, or not yet."""
         back = [str(ref) for ref in self._bodies if ref in self._back]
-        return {"back": back, "not_back": [str(ref) for ref in self._bodies if ref not in self._back]}
+        left = {"back": back, "not_back": [str(ref) for ref in self._bodies if ref not in self._back]}
+        return {word: objects for word, objects in left.items() if objects}
 
     def _each(self, ref: ObjectRef, act: Callable[[ObjectRef], str]) -> None:
         """One object's refusal does not keep the others from coming back; a lost site or token does."""

@@ -106,7 +106,8 @@ class Steps(Book):
     def _failed(self, begun: StepRecord, error: EdgeError) -> None:
         cause = Cause.of(error)
         cause = cause.model_copy(update={"message": text_without_secrets(cause.message)})
-        failed = begun.model_copy(update={"state": StepState.FAILED, "cause": cause})
+        left = without_secrets(error.left)
+        failed = begun.model_copy(update={"state": StepState.FAILED, "cause": cause, "detail": left})
         # The error matters more than its record: a row that stays `intended` is begun again all the same.
         with suppress(LedgerBusy):
             self._store.write(partial(_write_end, failed))

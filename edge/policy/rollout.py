@@ -179,17 +179,14 @@ def offline_status(error: EdgeError, when_offline: OfflinePolicy) -> Status:
     return Status.EXPECTED_OFFLINE if away and when_offline is OfflinePolicy.EXPECTED else Status.FAILED
 
 
-def not_taken_back(outcome: Outcome, error: EdgeError, left: Mapping[str, list[str]] | None = None) -> Outcome:
-    """The outcome of a site whose roll-back was tried and failed. It is not tried again by itself.
-
-    `left`: its objects by what became of them, as in `Outcome.detail`.
-    """
+def not_taken_back(outcome: Outcome, error: EdgeError) -> Outcome:
+    """The outcome of a site whose roll-back was tried and failed. It is not tried again by itself."""
     remedy = error.remedy or (TAKE_BACK_AGAIN if error.transient else "")
     why = f"{_NOT_BACK}{error}"
     before = f"{outcome.cause.said.rstrip('.')}. " if outcome.cause else ""
     said = f"{before}{why}" if remedy == error.remedy else f"{before}{why}. {remedy}"
     cause = Cause(code=error.code, message=said, remedy=remedy, reason=NOT_TAKEN_BACK)
-    detail = {**outcome.detail, **{word: objects for word, objects in (left or {}).items() if objects}}
+    detail = {**outcome.detail, **error.left}
     return outcome.model_copy(update={"status": Status.FAILED, "cause": cause, "detail": detail})
 
 

@@ -186,6 +186,8 @@ def test_what_stops_in_the_middle_is_on_record_object_by_object_and_goes_back_wh
             rollout = world.roll_out(world.order(new, BACK, [SITE]))
         assert (rollout.state, code(rollout)) == (RolloutState.STOPPED, (said, "not-taken-back"))
         detail: dict[str, Any] = dict(row(rollout).detail)
+        steps = {one.key.step: one for one in world.ledger.steps.records(f"rollout:{rollout.plan.rollout_id}", SITE)}
+        assert steps["apply"].detail.items() <= detail.items()
         shown = json.loads(CliRunner().invoke(rollout_app, ["status", rollout.plan.rollout_id, "--json"]).stdout)
         assert shown["progress"][0]["detail"] == detail
         had = there(client, name)
@@ -473,3 +475,23 @@ def test_a_definition_that_others_use_by_now_stays_when_it_is_taken_back(world: 
     records = world.ledger.steps.records(f"rollout:{rollout.plan.rollout_id}", OTHER)
     left = next(one for one in records if one.key.step == "roll-back").detail["left"]
     assert "it holds Till default/theirs" in str(left)
+
+
+def test_a_roll_back_that_the_site_takes_only_in_part_says_of_which_objects(
+    world: RolloutWorld, tmp_path: Path
+) -> None:
+    name, names = "stubborn", [str(ref) for ref in refs("stubborn")]
+    world.roll_out(world.order(maps(tmp_path / "1", name, colour="red"), QUICK, [SITE]))
+    condition = "object.metadata.name == 'c-0003' || (object.metadata.name == 'c-0001' && object.data.colour == 'red')"
+    with world.client(SITE) as client:
+        with webhook(client, name, "{mode: reject}", f"!request.dryRun && ({condition})"):
+            new = maps(tmp_path / "2", name, "1.1.0", colour="blue")
+            rollout = world.roll_out(world.order(new, BACK, [SITE]))
+        assert code(rollout) == ("operation-failed", "not-taken-back")
+        detail = row(rollout).detail
+        assert (detail["not_back"], detail["back"]) == ([names[2]], [*names[:2], *names[3:]])
+        colours = {str(ref): obj["data"]["colour"] for ref, obj in client.look(refs(name)[1:]).items()}
+        assert colours == {**dict.fromkeys(names[1:], "red"), names[2]: "blue"}
+        world.ledger.rollouts.control(rollout.plan.rollout_id, Control.RETRY_FAILED, by="ada")
+        assert world.go_on(rollout.plan.rollout_id).state is RolloutState.ROLLED_BACK
+        assert {obj["data"]["colour"] for obj in client.look(refs(name)[1:]).values()} == {"red"}
