@@ -44,10 +44,14 @@ def release(
     by: By = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Let a site go that was held; the exit code is 1 when it was not."""
+    """Let a site go that was held; the exit code is 1 when it was not. What it missed meanwhile is due at once."""
+    now = datetime.now(UTC)
     with open_ledger() as ledger:
         ledger.sites.get(name)
         was_held = ledger.holds.drop(name, kind, by=by or getpass.getuser())
+        waits = [item.returned_at for item in ledger.catch_ups.open(site=name) if item.returned_at is not None]
+        if was_held and kind is HoldKind.ROLLOUTS and any(until > now for until in waits):
+            ledger.catch_ups.returned(name, now)
     said = "released" if was_held else "was not held"
     emit({"site": name, "kind": kind, "released": was_held}, f"{name}: {said}", as_json=as_json)
     if not was_held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, exc, func, insert, or_, select, update
 
 from edge.errors import LedgerMismatch, NotFound
 from edge.ledger.columns import Utc
@@ -68,7 +68,9 @@ class CatchUps(Book):
             return tuple(_catch_up(row) for row in connection.execute(wanted).mappings())
 
     def returned(self, site: str, at: datetime) -> int:
-        """The site was heard of again; answers how many of its entries waited for that. The first time counts."""
+        """The site was heard of again, or need not wait any longer for the end of a lock; answers how many of its
+        entries waited for that. The first time counts.
+        """
         return self._store.write(lambda txn: _returned(txn, site, at))
 
     def begin(self, site: str, stamp: str, *, by_rollout: str) -> CatchUp:
@@ -138,14 +140,25 @@ def _queue(txn: Transaction, wanted: CatchUp) -> CatchUp:
         ended = {"state": CatchUpState.SUPERSEDED, "ended_at": txn.at, "reason": f"By {wanted.version}"}
         _change(txn, known, "superseded", ended)
         new = wanted.model_copy(update={"returned_at": wanted.returned_at or known["returned_at"]})
-    txn.connection.execute(insert(catch_ups), dict(new))
+    if not _inserted(txn.connection, new):  # another process was faster, and its entry can be seen now
+        return _queue(txn, wanted)
     said = {"version": new.version, "missed": new.rollout_id, "objective_s": new.objective_s}
     txn.audit("catch-up.queued", f"{new.site}/{new.stamp}", said)
     return new
 
 
+def _inserted(connection: Connection, new: CatchUp) -> bool:
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(catch_ups), dict(new))
+    except exc.IntegrityError:
+        return False
+    return True
+
+
 def _returned(txn: Transaction, site: str, at: datetime) -> int:
-    waiting = update(catch_ups).where(catch_ups.c.site == site, _OPEN, catch_ups.c.returned_at.is_(None))
+    later = or_(catch_ups.c.returned_at.is_(None), catch_ups.c.returned_at > at)
+    waiting = update(catch_ups).where(catch_ups.c.site == site, _OPEN, later)
     count: int = txn.connection.execute(waiting.values(returned_at=at)).rowcount
     if count:
         txn.audit("catch-up.returned", site, {"entries": count, "at": at.isoformat()})

@@ -188,6 +188,8 @@ def test_a_lock_lets_a_late_site_wait(world: RolloutWorld, tmp_path: Path) -> No
     assert statuses(skipped) == {AWAY: Status.SKIPPED}
     assert (entry(world, "lock").state, entry(world, "lock").returned_at) == (CatchUpState.QUEUED, until)
     assert catch_up(world) == []
+    assert edge("site", "release", AWAY, "--kind", "rollouts").exit_code == 0
+    assert [statuses(one) for one in catch_up(world)] == [{AWAY: Status.SUCCEEDED}]
 
 
 def test_a_version_that_failed_at_the_site_is_not_tried_there_by_itself(world: RolloutWorld, tmp_path: Path) -> None:
