@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -76,7 +78,7 @@ class _WallClock:
     """One window read by one clock."""
 
     def __init__(self, window: Window, zone: str) -> None:
-        self._cron = _checked(window.cron)
+        self._cron = _parsed(window.cron)
         self._zone = check_zone(window.time_zone or zone, field="windows.time_zone")
         self._stays = timedelta(seconds=window.duration_s)
 
@@ -99,7 +101,8 @@ class _WallClock:
 
     def _walls(self, at: datetime, offset: timedelta, *, back: bool) -> Iterator[datetime]:
         wall = (at.astimezone(UTC).replace(tzinfo=None) + offset).replace(second=0, microsecond=0)
-        found = croniter(self._cron, wall + _MINUTE if back else wall, max_years_between_matches=_YEARS)
+        found = copy(self._cron)
+        found.set_current(wall + _MINUTE if back else wall)
         while True:
             try:
                 yield found.get_prev(datetime) if back else found.get_next(datetime)
@@ -117,9 +120,11 @@ class _WallClock:
         return late
 
 
-def _checked(cron: str) -> str:
+@lru_cache(maxsize=256)
+def _parsed(cron: str) -> croniter:
+    """Parsed once for all sites and every look; whoever walks it takes a copy."""
     if _CRON.fullmatch(cron.strip()) and croniter.is_valid(cron.strip()):
-        return cron.strip()
+        return croniter(cron.strip(), 0.0, max_years_between_matches=_YEARS)
     remedy = "Write minute, hour, day of month, month and day of week, such as `0 2 * * sat`"
     raise InvalidInput("This is no cron expression of five fields", field="windows.cron", value=cron, remedy=remedy)
 
