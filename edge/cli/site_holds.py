@@ -52,6 +52,8 @@ def release(
         waits = [item.returned_at for item in ledger.catch_ups.open(site=name) if item.returned_at is not None]
         if was_held and kind is HoldKind.ROLLOUTS and any(until > now for until in waits):
             ledger.catch_ups.returned(name, now)
+        for rollout in ledger.rollouts.active_on([name], but="").values() if was_held else ():
+            ledger.rollouts.waiting(rollout, "", None)  # it may be this site that it waits for
     said = "released" if was_held else "was not held"
     emit({"site": name, "kind": kind, "released": was_held}, f"{name}: {said}", as_json=as_json)
     if not was_held:
