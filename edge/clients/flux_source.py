@@ -34,7 +34,8 @@ class RevisionStore:
     ) -> None:
         found = _URL.fullmatch(url)
         if found is None:
-            raise InvalidInput("This is not the address of an OCI repository", field="url", value=url)
+            remedy = "Write oci://host/path, without a tag"
+            raise InvalidInput("This is not the address of an OCI repository", remedy=remedy, field="url", value=url)
         self.url = url
         self._host, self._path = found["host"], found["path"]
         self._access, self._retry = RegistryAccess(ca_file, login=login), retry

@@ -181,7 +181,8 @@ def _told(where: GitRef) -> Iterator[None]:
     except KeyError as error:
         raise NotFound("The repository has no such commit", repository=where.url, ref=where.ref) from error
     except HTTPUnauthorized as error:
-        raise CredentialRejected("The Git server wants a login", repository=where.url) from error
+        remedy = "Put a login for the server's host into the file that EDGE_REGISTRY_AUTH names"
+        raise CredentialRejected("The Git server wants a login", remedy=remedy, repository=where.url) from error
     except (urllib3.exceptions.HTTPError, HangupException, OSError) as error:
         raise ServerFault("The Git server cannot be reached", repository=where.url) from error
     except Exception as error:

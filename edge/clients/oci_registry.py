@@ -1,8 +1,8 @@
 """One repository of an OCI registry: reading and pushing manifests and blobs, checked against their digests.
 
-A registry that asks for a login gets the one that was given, or else what Docker's own configuration has for it: directly
-(Basic), or through the token that the registry's challenge names (Bearer); without a login an anonymous token is tried.
-A registry that is away is a fault of a server, so that nobody takes it for an absent site.
+A registry that asks for a login gets the one that was given, or else what Docker's own configuration has for it:
+directly (Basic), or through the token that the registry's challenge names (Bearer); without a login an anonymous token
+is tried. A registry that is away is a fault of a server, so that nobody takes it for an absent site.
 """
 
 from __future__ import annotations
