@@ -151,7 +151,8 @@ def test_a_bad_canary_stops_the_rollout_and_holds_the_rest(
     assert statuses(said) == {"site-0001": "failed", "site-0002": "held", "site-0003": "held"}
     assert "bad-canary/app is InProgress" in said["sites"][0]["cause"]["message"]
     steps = ledger.steps.records(f"rollout:{said['plan']['rollout_id']}")
-    assert {record.key.step: record.tries for record in steps} == {"prepare": 1, "apply": 1, "health": 1}, "its time is over"
+    tries = {record.key.step: record.tries for record in steps}
+    assert tries == {"prepare": 1, "apply": 1, "health": 1}, "its time is over"
     assert "bad-canary" in spaces(site_of("site-0001"))
     assert not [site for site in SITES[1:] if "bad-canary" in spaces(site_of(site))]
 
