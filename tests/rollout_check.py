@@ -151,6 +151,15 @@ def kill_one_with_a_part(local: LocalPlatform, runs: Runs) -> Dead | None:
     return dead
 
 
+def kill_whoever_shares_out(local: LocalPlatform, runs: Runs) -> None:
+    """Kill the run that carries the rollout out and waits for its parts, unless it is dead already."""
+    for name in local.workers:
+        for pid, run in runs_of(local.pid(name)).items():
+            if "stamp" in runs.parameters(run):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
 class Memory:
     """The most memory of each process that executed a run, in MiB, by what it was."""
 

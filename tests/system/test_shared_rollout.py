@@ -1,4 +1,7 @@
-"""Two workers share a rollout, and one of them dies with all it does: its sites are finished by runs of the others."""
+"""Two workers share a rollout, and one of them dies with all it does: its sites are finished by runs of the others.
+
+The run that shares the rollout out dies as well, and whoever tends rollouts puts another in its place.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from tests.rollout_check import (
     check_objects,
     check_rollout,
     kill_one_with_a_part,
+    kill_whoever_shares_out,
     make_fleet,
     rollouts_of,
 )
@@ -70,6 +74,7 @@ def test_a_worker_that_dies_is_replaced_and_its_sites_are_finished_by_others(
             lab.fault(site, "slow", latency_s=0.05, jitter_s=0)
         runs.start("roll-out-stamp/default", stamp=str(stamp), strategy=SHARED.model_dump(mode="json"))
         dead = kill_half_way(local, runs, ledger)
+        kill_whoever_shares_out(local, runs)
         rollout = await_end(runs, ledger, STAMP, WITHIN_S)
         tries = check_rollout(ledger, lab, rollout, fleet, STAMP)
         assert sum(tries.values()) == len(fleet.good)
