@@ -34,28 +34,18 @@ def measure_rollouts(home: Path, sites: int, say: Say) -> list[Figure]:
     unchecked = _flow(home / "unchecked", sites, Preflight.NONE)
     small = _flow(home / "small", max(1, int(sites * FEWER)), Preflight.ALL)
     large = _flow(home / "large", sites * MORE, Preflight.ALL)
-    cpu_ms = 1000 * (flow["cpu_s"] - bare["cpu_s"]) / sites
+    cpu_ms = 1000 * (flow["cpu_s"] - same["cpu_s"]) / sites
     return [
-        _time(sites, flow, bare),
-        Figure(
-            what="the same, against a bare client that sends the same requests",
-            budget="",
-            measured=f"{flow['wall_s']:.1f} s = {flow['wall_s'] / same['wall_s']:.2f} x",
-            beside=f"bare client {same['wall_s']:.1f} s, {same['requests'] / sites:.0f} requests per site",
-        ),
-        Figure(
-            what="the same without the checks before the first change (preflight none)",
-            budget="",
-            measured=f"{unchecked['wall_s']:.1f} s = {unchecked['wall_s'] / bare['wall_s']:.2f} x",
-            beside=f"the checks cost {1000 * (flow['wall_s'] - unchecked['wall_s']) / sites:.0f} ms per site",
-        ),
+        _time(sites, flow, same),
+        _beside(sites, flow, bare, "the same, beside a bare client that applies and asks nothing else"),
+        _beside(sites, unchecked, bare, "the same without the checks before the first change (preflight none)"),
         _loop(sites, flow, loop),
         Figure(
             what="CPU of the flow process per site, bare client excluded",
             budget=f"{CPU_MS:.0f} ms",
             measured=f"{cpu_ms:.1f} ms",
-            beside=f"bare client {1000 * bare['cpu_s'] / sites:.1f} ms, with the same requests "
-            f"{1000 * same['cpu_s'] / sites:.1f} ms; "
+            beside=f"bare client {1000 * same['cpu_s'] / sites:.1f} ms, applies alone "
+            f"{1000 * bare['cpu_s'] / sites:.1f} ms; "
             f"Prefect server {1000 * flow['server_s'] / sites:.1f} ms, lab {1000 * flow['lab_s'] / sites:.1f} ms",
             met=cpu_ms <= CPU_MS,
         ),
@@ -63,14 +53,24 @@ def measure_rollouts(home: Path, sites: int, say: Say) -> list[Figure]:
     ]
 
 
-def _time(sites: int, flow: dict[str, Any], bare: dict[str, Any]) -> Figure:
-    ratio = flow["wall_s"] / bare["wall_s"]
+def _time(sites: int, flow: dict[str, Any], same: dict[str, Any]) -> Figure:
+    """Like with like: the bare client sends what a rollout asks a site for its safety, dry runs and fence included."""
+    ratio = flow["wall_s"] / same["wall_s"]
     return Figure(
         what=f"stamp of {OBJECTS} objects to {sites} sites, {THREADS} threads",
-        budget=f"{TIMES_BARE} x bare client",
+        budget=f"{TIMES_BARE} x bare client with the same requests",
         measured=f"{flow['wall_s']:.1f} s = {ratio:.2f} x",
-        beside=f"bare client {bare['wall_s']:.1f} s, {bare['requests'] / bare['wall_s']:.0f} applies/s",
+        beside=f"bare client {same['wall_s']:.1f} s, {same['requests'] / sites:.0f} requests per site",
         met=ratio <= TIMES_BARE,
+    )
+
+
+def _beside(sites: int, flow: dict[str, Any], bare: dict[str, Any], what: str) -> Figure:
+    return Figure(
+        what=what,
+        budget="",
+        measured=f"{flow['wall_s']:.1f} s = {flow['wall_s'] / bare['wall_s']:.2f} x",
+        beside=f"bare client {bare['wall_s']:.1f} s, {bare['requests'] / sites:.0f} requests per site",
     )
 
 
