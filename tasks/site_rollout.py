@@ -92,7 +92,9 @@ class DirectVisit(Visit):
         checked = self._preflight(client, objects, live)
         work, stamp = self.job.plan.rollout_id, self.job.stamp.name
         kept = take_snapshot(client, work, [*refs, *old], stamp=stamp, live=live)
-        return {**checked, "snapshot": str(kept["digest"]), "had": had.model_dump_json() if had else ""}
+        guard = str(client.fence.guard) if client.fence else ""
+        before = had.model_dump_json() if had else ""
+        return {**checked, "snapshot": str(kept["digest"]), "guard": guard, "had": before}
 
     def _preflight(self, client: SiteClient, objects: Sequence[KubeObject], live: Bodies) -> Detail:
         if self.job.plan.strategy.preflight is Preflight.NONE:
