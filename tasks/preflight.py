@@ -197,18 +197,27 @@ class _Look:
     ) -> ObjectChange | None:
         """What would become of one object; None when the site refuses it."""
         try:
-            if ref.namespace in missing and namespace_ref(ref.namespace) in self._refs:
-                return self._try_elsewhere(ref, obj)
-            return change_of(live, self._client.apply(obj, dry_run=True))
+            return self._tried(ref, obj, live, missing)
         except FencedOff:
             raise
-        except NotFound as error:
-            if self._own.define(ref.api_version, ref.kind):
-                return self._try_by_schema(ref, obj)
-            self._refused[str(ref)] = error
         except Permanent as error:
             self._refused[str(ref)] = error
         return None
+
+    def _tried(
+        self, ref: ObjectRef, obj: KubeObject, live: KubeObject | None, missing: frozenset[str]
+    ) -> ObjectChange | None:
+        brings_namespace = namespace_ref(ref.namespace) in self._refs
+        if ref.namespace in missing and brings_namespace:
+            return self._try_elsewhere(ref, obj)
+        try:
+            return change_of(live, self._client.apply(obj, dry_run=True))
+        except NotFound:
+            if self._own.define(ref.api_version, ref.kind):
+                return self._try_by_schema(ref, obj)
+            if brings_namespace:  # it was there a moment ago, and on its way out
+                return self._try_elsewhere(ref, obj)
+            raise
 
     def _try_elsewhere(self, ref: ObjectRef, obj: KubeObject) -> ObjectChange | None:
         """Its namespace comes with the stamp. Its form is tried in a namespace that is there.

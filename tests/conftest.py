@@ -33,11 +33,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", action="store_true", help="Kill at every boundary instead of a few of them")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes a file is one process's, and the whole platform is started in one of them only."""
+    """With several processes a file is one process's, and only two of them start a platform: one for rollouts."""
     for item in items:
-        shared = "platform" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("platform" if shared else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
+
+
+def _group_of(item: pytest.Item) -> str:
+    if "platform" not in getattr(item, "fixturenames", ()):
+        return str(item.path)
+    about_rollouts = {"rollout", "stamps", "drift"}.intersection(item.path.stem.split("_"))
+    return "platform of rollouts" if about_rollouts else "platform"
 
 
 @pytest.fixture
@@ -158,7 +165,7 @@ class RunningPlatform:
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """The whole platform with twelve sites in fair weather. Each test takes sites of its own.
+    """The whole platform with fourteen sites in fair weather. Each test takes sites of its own.
 
     On a busy machine Prefect's SQLite server may drop an event or a run that it has no lock for: what the platform does
     then, it does here within seconds, so that a test need not wait for minutes.
@@ -166,6 +173,6 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
     home = tmp_path_factory.mktemp("platform")
     running = LocalPlatform(home)
     try:
-        yield RunningPlatform(home, running.start(sites=12, scenario=None, settings=SOON_AGAIN))
+        yield RunningPlatform(home, running.start(sites=14, scenario=None, settings=SOON_AGAIN))
     finally:
         running.stop()

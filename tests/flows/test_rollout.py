@@ -261,8 +261,8 @@ def test_another_content_under_a_recorded_version_is_refused(
     assert first.returncode == 0, first.stderr
     before = writes(platform), ledger.stamps.list(), ledger.rollouts.list()
     refused = roll_out(platform, write_stamp("fixed", colour="green"), sites=["site-0001"])
-    assert (refused.returncode, refused.stdout) == (1, "")
+    assert (refused.returncode, refused.stdout) == (2, "")
     said = json.loads(refused.stderr)
-    assert said["code"] == "ledger-mismatch"
+    assert said["code"] == "invalid-input"
     assert "1.0.0" in refused.stderr
     assert (writes(platform), ledger.stamps.list(), ledger.rollouts.list()) == before

@@ -20,7 +20,7 @@ from tests.contract.rollout_world import write_stamp
 from tests.rollout_check import applied
 
 DRIVER = Path(__file__).with_name("rollout_killed_at.py")
-SITES = ("site-0005", "site-0006")
+SITES = ("site-0013", "site-0014")
 STAMP = "killed"
 
 
