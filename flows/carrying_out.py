@@ -11,9 +11,10 @@ from prefect.states import Completed, Failed
 
 from edge.model.order import Blocks
 from edge.model.rollout import RolloutState
+from edge.policy.rollout_leases import rollout_lease
 from tasks.aftermath import look_after
 from tasks.driving import Acts, drive
-from tasks.holding import free_dead_sites, holding, rollout_lease
+from tasks.holding import free_dead_sites, holding
 from tasks.parts import Parts
 from tasks.precaching import precache_sites
 from tasks.rolling_back import roll_back_sites

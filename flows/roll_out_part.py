@@ -11,8 +11,9 @@ from prefect.states import Completed
 from edge.errors import NotYet
 from edge.model.order import Blocks
 from edge.policy.groups import in_groups
+from edge.policy.rollout_leases import part_lease
 from flows.carrying_out import MAX_THREADS
-from tasks.holding import free_dead_sites, holding, part_lease, sites_of_part
+from tasks.holding import free_dead_sites, holding, sites_of_part
 from tasks.rollout import open_begun
 from tasks.runner import threads
 from tasks.site_rollout import stamp_sites

@@ -12,9 +12,10 @@ from prefect.states import Completed, Failed
 from edge.model.firmware import UpdateOrder
 from edge.model.rollout import RolloutState, Strategy
 from edge.model.site import SiteSelector
+from edge.policy.rollout_leases import rollout_lease
 from tasks.driving import Acts, drive
 from tasks.firmware import open_update, update_sites
-from tasks.holding import free_dead_sites, holding, rollout_lease
+from tasks.holding import free_dead_sites, holding
 from tasks.report import tally
 from tasks.rollout_report import RolloutReport
 from tasks.runner import threads

@@ -7,10 +7,10 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.ledger import EdgeLedger
 from blocks.load import load
-from edge.ledger import Ledger
 from edge.model.order import Blocks
-from edge.model.rollout import Control, RolloutState
-from tasks.tending import due_rollouts, take_up
+from edge.model.rollout import Control
+from tasks.tending import take_up
+from tasks.words import in_need_of_a_run, write_down
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="{action} {rollout}")
@@ -21,16 +21,8 @@ def say(rollout: str, action: Control, *, by: str, reason: str, blocks: Blocks) 
     the action.
     """
     with load(EdgeLedger, blocks.ledger).client() as ledger:
-        state = write_down(ledger, rollout, action, by=by, reason=reason)
-    if rollout in due_rollouts(blocks):
+        state = write_down(ledger, rollout, action, by=by, reason=reason).state
+        needs_a_run = rollout in in_need_of_a_run(ledger)
+    if needs_a_run:
         take_up(rollout, blocks)
     return f"{rollout} is {state}"
-
-
-def write_down(ledger: Ledger, rollout: str, action: Control, *, by: str, reason: str) -> RolloutState:
-    """Put the word on record; answers the rollout's state afterwards."""
-    if action in (Control.APPROVE, Control.REJECT):
-        ledger.rollouts.decide(rollout, action is Control.APPROVE, by=by, reason=reason)
-    else:
-        ledger.rollouts.control(rollout, action, by=by, reason=reason)
-    return ledger.rollouts.get(rollout).state

@@ -121,8 +121,7 @@ def _work(job: WavesJob, acts: Acts, report: RolloutReport, act: NextAct) -> Non
 
 def _each(submit: Submit | None, sites: Sequence[str]) -> list[PrefectFuture[Any]]:
     """One task run per site, or per group when there are many."""
-    if submit is None:
-        raise NotImplementedError("This kind of rollout has no such act")
+    assert submit is not None, "a strategy that asks for what this kind of rollout cannot do is refused"
     return [submit(group) for group in in_groups(sites)]
 
 

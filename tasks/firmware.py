@@ -34,6 +34,7 @@ from edge.model.rollout import ENDED, Rollout, RolloutPlan, Strategy
 from edge.model.site import Site, SiteSelector
 from edge.model.step import Detail, StepKey, StepRecord
 from edge.policy.firmware import (
+    check_means,
     check_times,
     digest_of,
     node_update,
@@ -114,6 +115,7 @@ def open_update(
     `blocks` names the blocks `ledger` and `credentials`. Raises InvalidInput before anything is changed.
     """
     check_times(order, strategy)
+    check_means(strategy)
     block = load(EdgeLedger, blocks["ledger"])
     with block.client() as ledger:
         candidates = Candidates(ledger, order, sites)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from edge.errors import NotYet, Transient
 from edge.model.rollout import RolloutPlan, Wave
 from edge.policy.rollout import concurrency_of
+from edge.policy.rollout_leases import part_lease
 from tasks.waves import WavesJob
 
 _RENEWALS = 5
@@ -34,21 +35,6 @@ def holding(job: WavesJob, name: str, *, waits: bool = True) -> Iterator[None]:
         over.set()
         renewing.join()
         job.ledger.leases.drop(name, by=job.holder)
-
-
-def rollout_lease(rollout_id: str) -> str:
-    """The name that whoever carries the rollout out holds."""
-    return f"rollout:{rollout_id}"
-
-
-def part_lease(rollout_id: str, wave: int, part: int) -> str:
-    """The name that whoever carries out a part of a wave holds."""
-    return f"{parts_prefix(rollout_id, wave)}{part}"
-
-
-def parts_prefix(rollout_id: str, wave: int) -> str:
-    """How the names of all parts of a wave begin."""
-    return f"part:{rollout_id}:{wave}:"
 
 
 def count_of_parts(plan: RolloutPlan, wave: Wave) -> int:

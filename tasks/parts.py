@@ -11,8 +11,9 @@ from prefect import get_run_logger
 from edge.errors import OperationFailed
 from edge.model.order import Blocks
 from edge.model.rollout import Act, Wave
+from edge.policy.rollout_leases import part_lease, parts_prefix
 from tasks.driving import check_kept
-from tasks.holding import count_of_parts, part_lease, parts_prefix, sites_of_part
+from tasks.holding import count_of_parts, sites_of_part
 from tasks.rollout import RolloutJob
 from tasks.starting import Standing, standing, start_run
 

@@ -20,7 +20,7 @@ from edge.errors import InvalidInput, OperationFailed
 from edge.model.firmware import Component, UpdateOrder, UpdateRefusal
 from edge.model.rollout import Rollout, RolloutState, Strategy
 from edge.model.site import SiteSelector
-from edge.policy.firmware import check_times, digest_of
+from edge.policy.firmware import check_means, check_times, digest_of
 
 if TYPE_CHECKING:
     from edge.ledger import Ledger
@@ -59,6 +59,7 @@ def update(
     )
     chosen = read_strategy(strategy)
     check_times(order, chosen)
+    check_means(chosen)
     keep_prefect_quiet()
     start = _start_here if here or not has_server() else partial(start_on_pool, DEPLOYMENT, wait=True)
     with open_ledger() as ledger:

@@ -11,38 +11,33 @@ from edge.cli.context import has_server, open_ledger
 from edge.cli.output import JsonFlag, emit, speaks, table
 from edge.cli.runs import keep_prefect_quiet, start_on_pool
 from edge.errors import EdgeError
-from edge.model.rollout import ENDED, Control, Rollout, RolloutState
+from edge.model.rollout import Control
+from edge.policy.rollout_leases import rollout_lease
+from tasks.words import RESUME, in_need_of_a_run, write_down
 
 RolloutArg = Annotated[str, typer.Argument(metavar="ROLLOUT", help="The rollout's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the audit trail.")]
 By = Annotated[str | None, typer.Option("--by", help="Who says so; the user of this machine when not given.")]
-
-RESUME = "resume-rollout/default"
 
 
 def _say(rollout: str, action: Control, by: str | None, reason: str, *, as_json: bool) -> None:
     """Write it down, and have a worker go on when there is something to do and a server to ask."""
     with open_ledger() as ledger:
         who = by or getpass.getuser()
-        if action in (Control.APPROVE, Control.REJECT):
-            ledger.rollouts.decide(rollout, action is Control.APPROVE, by=who, reason=reason)
-        else:
-            ledger.rollouts.control(rollout, action, by=who, reason=reason)
-        found = ledger.rollouts.get(rollout)
-        is_carried_out = f"rollout:{rollout}" in ledger.leases.held("rollout:")
-    run = "" if is_carried_out else _take_up(found)
+        found = write_down(ledger, rollout, action, by=who, reason=reason)
+        needs_a_run = rollout in in_need_of_a_run(ledger)
+        goes_on = rollout_lease(rollout) in ledger.leases.held(rollout_lease(rollout))
+    run = _take_up(rollout) if needs_a_run and has_server() else ""
     data = {"rollout": rollout, "action": action, "state": found.state, "by": who, "run": run}
-    rows = [(rollout, action, found.state, run or ("its run goes on" if is_carried_out else ""))]
+    rows = [(rollout, action, found.state, run or ("its run goes on" if goes_on else ""))]
     emit(data, table("Rollout", ("rollout", "action", "state", "run"), rows), as_json=as_json)
 
 
-def _take_up(rollout: Rollout) -> str:
-    """Start a run for it; empty when it has ended, is paused, or there is no server to start one on."""
-    if rollout.state in ENDED or rollout.state is RolloutState.PAUSED or not has_server():
-        return ""
+def _take_up(rollout: str) -> str:
+    """Start a run for it; answers which."""
     keep_prefect_quiet()
     try:
-        return start_on_pool(RESUME, {"rollout": rollout.plan.rollout_id})
+        return start_on_pool(RESUME, {"rollout": rollout})
     except EdgeError as error:  # it is on record, and whoever tends rollouts will see it
         return f"none was started: {error.code}"
 

@@ -25,7 +25,7 @@ from edge.model.firmware import (
     UpdateVerdict,
 )
 from edge.model.kube import Health, KubeObject, ObjectHealth, ObjectRef
-from edge.model.rollout import RolloutPlan, Strategy
+from edge.model.rollout import Delivery, OnBrokenBudget, RolloutPlan, Strategy
 from edge.model.site import OfflinePolicy, Site
 from edge.policy.rollout import cut_waves, mandatory_sites, zones_of
 from edge.policy.versions import is_newer
@@ -103,6 +103,21 @@ def check_times(order: UpdateOrder, strategy: Strategy) -> None:
         what = f"The self-test lasts {order.self_test_s} s, and a site may take {strategy.site_deadline_s:g} s for all"
         remedy = "Give each site longer: `site_deadline_s` of the strategy"
         raise InvalidInput(what, remedy=remedy, field="self_test_s", value=order.self_test_s)
+
+
+def check_means(strategy: Strategy) -> None:
+    """Raises InvalidInput for what a strategy may ask of a stamp's rollout and no update can do."""
+    asked = {
+        "on_broken_budget": strategy.on_broken_budget is OnBrokenBudget.ROLL_BACK,
+        "precache": strategy.precache,
+        "delivery": strategy.delivery is Delivery.GITOPS,
+        "runs": strategy.runs > 1,
+    }
+    field = next((name for name, is_asked in asked.items() if is_asked), None)
+    if field is not None:
+        remedy = "Leave it away: a device that does not confirm an update falls back by itself"
+        what = "An update of devices cannot do this"
+        raise InvalidInput(what, remedy=remedy, field=f"strategy.{field}", value=getattr(strategy, field))
 
 
 def rollout_name(component: Component) -> str:

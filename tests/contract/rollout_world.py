@@ -21,10 +21,11 @@ from edge.model.kube import ObjectRef
 from edge.model.order import Blocks, RolloutOrder
 from edge.model.rollout import Rollout, Strategy
 from edge.model.site import OfflinePolicy, Site, SiteSelector, SiteState
+from edge.policy.rollout_leases import rollout_lease
 from edge.settings import Settings
 from tasks.aftermath import look_after
 from tasks.driving import Acts, drive
-from tasks.holding import free_dead_sites, holding, rollout_lease
+from tasks.holding import free_dead_sites, holding
 from tasks.precaching import precache_sites
 from tasks.rolling_back import roll_back_sites
 from tasks.rollout import RolloutJob, open_begun, open_rollout

@@ -21,8 +21,8 @@ from edge.model.outcome import Status
 from edge.model.placement import CatchUpState, HoldKind
 from edge.model.rollout import Approval, CatchUpRule, Rollout, RolloutState, Strategy, WaveSpec, Window
 from edge.policy.fencing import namespace_object
+from edge.policy.rollout_leases import rollout_lease
 from edge.policy.site_lock import HOLD_REASON, HOLD_UNTIL
-from tasks.holding import rollout_lease
 from tasks.tending import due_rollouts
 from tests.contract.rollout_world import GOOD, RolloutWorld, refs, write_stamp
 

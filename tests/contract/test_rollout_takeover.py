@@ -15,9 +15,10 @@ from edge.model.order import Blocks
 from edge.model.outcome import Outcome, Status
 from edge.model.rollout import Strategy
 from edge.model.site import Site
+from edge.policy.rollout_leases import part_lease, rollout_lease
 from edge.settings import Settings
 from tasks.driving import check_kept
-from tasks.holding import free_dead_sites, part_lease, rollout_lease
+from tasks.holding import free_dead_sites
 from tasks.rollout import RolloutJob, open_rollout
 from tasks.waves import work_through
 from tests.contract.ledger_rollouts import begun, facts

@@ -21,9 +21,10 @@ from edge.model.firmware import (
     UpdateRefusal,
 )
 from edge.model.kube import Health
-from edge.model.rollout import Strategy
+from edge.model.rollout import Delivery, OnBrokenBudget, Strategy
 from edge.model.site import OfflinePolicy, Site
 from edge.policy.firmware import (
+    check_means,
     check_times,
     node_update,
     plan_update,
@@ -206,3 +207,19 @@ def test_a_self_test_that_outlasts_its_deadline_is_refused() -> None:
     with pytest.raises(InvalidInput) as refused:
         check_times(ORDER, Strategy(site_deadline_s=120))
     assert refused.value.where["field"] == "self_test_s"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "field"),
+    [
+        pytest.param(Strategy(on_broken_budget=OnBrokenBudget.ROLL_BACK), "on_broken_budget", id="roll-back"),
+        pytest.param(Strategy(precache=True), "precache", id="precache"),
+        pytest.param(Strategy(delivery=Delivery.GITOPS), "delivery", id="gitops"),
+        pytest.param(Strategy(runs=2), "runs", id="shared"),
+    ],
+)
+def test_what_an_update_cannot_do_is_refused(strategy: Strategy, field: str) -> None:
+    check_means(Strategy())
+    with pytest.raises(InvalidInput) as refused:
+        check_means(strategy)
+    assert refused.value.where["field"] == f"strategy.{field}"
