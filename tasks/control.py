@@ -10,7 +10,7 @@ from blocks.load import load
 from edge.model.order import Blocks
 from edge.model.rollout import Control
 from tasks.tending import take_up
-from tasks.words import in_need_of_a_run, write_down
+from tasks.words import takes_a_run, write_down
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, task_run_name="{action} {rollout}")
@@ -21,8 +21,8 @@ def say(rollout: str, action: Control, *, by: str, reason: str, blocks: Blocks) 
     the action.
     """
     with load(EdgeLedger, blocks.ledger).client() as ledger:
-        state = write_down(ledger, rollout, action, by=by, reason=reason).state
-        needs_a_run = rollout in in_need_of_a_run(ledger)
-    if needs_a_run:
+        found = write_down(ledger, rollout, action, by=by, reason=reason)
+        is_to_be_taken_up = takes_a_run(ledger, found)
+    if is_to_be_taken_up:
         take_up(rollout, blocks)
-    return f"{rollout} is {state}"
+    return f"{rollout} is {found.state}"

@@ -36,16 +36,17 @@ class PretendPrefect:
                     self._say(200, {"token": CSRF, "client": "c", "expiration": later})
 
             def do_POST(self) -> None:
+                status = pretend.status  # as it was before anybody could see the try
                 pretend.tries += 1
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if pretend.csrf and self.headers.get("Prefect-Csrf-Token") != CSRF:
                     return self._say(403, {"detail": "Invalid CSRF token or client identifier."})
                 pretend.credentials.append(self.headers.get("Authorization"))
-                if pretend.status == 204 and self.path == "/api/events":
+                if status == 204 and self.path == "/api/events":
                     pretend.events += body
                     for event in body:
                         pretend.taken(event)
-                return self._say(pretend.status, None)
+                return self._say(status, None)
 
             def _say(self, status: int, body: object) -> None:
                 data = b"" if body is None else json.dumps(body).encode()

@@ -13,7 +13,7 @@ from edge.cli.runs import keep_prefect_quiet, start_on_pool
 from edge.errors import EdgeError
 from edge.model.rollout import Control
 from edge.policy.rollout_leases import rollout_lease
-from tasks.words import RESUME, in_need_of_a_run, write_down
+from tasks.words import RESUME, takes_a_run, write_down
 
 RolloutArg = Annotated[str, typer.Argument(metavar="ROLLOUT", help="The rollout's id.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it goes into the audit trail.")]
@@ -25,9 +25,9 @@ def _say(rollout: str, action: Control, by: str | None, reason: str, *, as_json:
     with open_ledger() as ledger:
         who = by or getpass.getuser()
         found = write_down(ledger, rollout, action, by=who, reason=reason)
-        needs_a_run = rollout in in_need_of_a_run(ledger)
+        is_to_be_taken_up = takes_a_run(ledger, found)
         goes_on = rollout_lease(rollout) in ledger.leases.held(rollout_lease(rollout))
-    run = _take_up(rollout) if needs_a_run and has_server() else ""
+    run = _take_up(rollout) if is_to_be_taken_up and has_server() else ""
     data = {"rollout": rollout, "action": action, "state": found.state, "by": who, "run": run}
     rows = [(rollout, action, found.state, run or ("its run goes on" if goes_on else ""))]
     emit(data, table("Rollout", ("rollout", "action", "state", "run"), rows), as_json=as_json)
