@@ -27,7 +27,7 @@ down: $(READY)
 # One process more than two cores: tests of processes wait most of the time.
 test: $(READY)
 	$(BIN)/python -m pytest tests/unit --quiet --numprocesses 2
-	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadgroup
+	$(BIN)/python -m pytest tests/system tests/flows tests/contract --quiet --numprocesses 3 --dist loadfile
 
 # Large bursts, with workers killed: minutes, and the numbers of docs/measurements.md.
 soak: $(READY)

@@ -33,20 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", action="store_true", help="Kill at every boundary instead of a few of them")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes a file is one process's, and only two of them start a platform: one for rollouts."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
-
-
-def _group_of(item: pytest.Item) -> str:
-    if "platform" not in getattr(item, "fixturenames", ()):
-        return str(item.path)
-    about_rollouts = {"rollout", "stamps", "drift"}.intersection(item.path.stem.split("_"))
-    return "platform of rollouts" if about_rollouts else "platform"
-
-
 @pytest.fixture
 def sampled(request: pytest.FixtureRequest) -> Callable[[int], list[int]]:
     """Which of so many boundaries to try, from 1 on: each of them with `--every`, else five that are far apart."""
