@@ -35,9 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def sampled(request: pytest.FixtureRequest) -> Callable[[int], list[int]]:
-    """Which of so many boundaries to try, from 1 on: each of them with `--every`, else five that are far apart."""
+    """Which of so many boundaries to try, from 1 on: each of them with `--every`, else three that are far apart."""
     every = request.config.getoption("--every")
-    return lambda count: sorted({*range(1, count + 1, 1 if every else max(1, -(-count // 4))), count})
+    return lambda count: sorted({*range(1, count + 1, 1 if every else max(1, count // 2)), count})
 
 
 EDGE = (sys.executable, "-c", "from edge.cli.main import main; main()")

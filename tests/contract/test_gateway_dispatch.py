@@ -105,7 +105,7 @@ def test_registrations_that_arrive_together_are_one_event(ledger: Ledger, prefec
         assert prefect.devices == [[f"dev-{number}" for number in range(30)]]
         assert prefect.events[0]["event"] == "edge.devices.registered"
         assert prefect.events[0]["resource"]["prefect.resource.id"] == "edge.gateway.plant-7"
-        assert (at_work.value("registrations_sent_total"), at_work.value("batches_sent_total")) == (30, 1)
+    assert (at_work.value("registrations_sent_total"), at_work.value("batches_sent_total")) == (30, 1)
 
 
 def test_the_run_can_claim_what_the_event_names(ledger: Ledger, prefect: PretendPrefect) -> None:
